@@ -1,0 +1,1 @@
+//! Both remote systems as typed calls over one HTTP policy.

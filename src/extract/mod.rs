@@ -1,0 +1,1 @@
+//! Bytes from both APIs become Arrow batches.

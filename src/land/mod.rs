@@ -1,0 +1,1 @@
+//! Snapshots of tables: Parquet files under a Delta log.

@@ -1,0 +1,3 @@
+//! The program `sf2gs`.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! A Gainsight tenant on loopback.

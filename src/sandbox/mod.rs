@@ -1,0 +1,1 @@
+//! A Salesforce org and a Gainsight tenant on loopback.

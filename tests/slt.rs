@@ -1,0 +1,2 @@
+//! The SQL tests.
+fn main() {}
