@@ -97,6 +97,9 @@ pub enum GainsightAuth {
 pub struct BulkJob {
     /// Its id, as the tenant's job page prints it.
     pub id: String,
+    /// The update keys that the job was configured with; the job must be an upsert. Used only where they equal the
+    /// identifiers of ours.
+    pub keys: Vec<String>,
 }
 
 /// Calls allowed per clock-aligned window; `None` means that the tenant does not limit the class.
