@@ -1,4 +1,6 @@
 //! The integration tests: one binary, the real program.
 
+#![cfg(test)]
+
 mod connect_http;
 mod support;
