@@ -14,11 +14,11 @@ use crate::error::Error;
 
 /// An answer with its status, parsed as far as the envelope.
 #[derive(Debug)]
-pub struct Answer {
+pub(super) struct Answer {
     /// HTTP status.
-    pub status: StatusCode,
+    pub(super) status: StatusCode,
     /// What went wrong, if anything did.
-    pub failure: Option<Failure>,
+    pub(super) failure: Option<Failure>,
     body: Bytes,
     /// `data` within `body`.
     data: Option<std::ops::Range<usize>>,
@@ -70,7 +70,7 @@ struct Envelope<'a> {
 
 impl Answer {
     /// Reads an answer's body.
-    pub fn parse(status: StatusCode, body: Bytes) -> Self {
+    pub(super) fn parse(status: StatusCode, body: Bytes) -> Self {
         let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(&body) else {
             let failure = Some(Failure {
                 status: status.as_u16(),
@@ -112,17 +112,12 @@ impl Answer {
     }
 
     /// `data` as raw JSON; `null` is none.
-    pub fn data(&self) -> Option<Bytes> {
+    pub(super) fn data(&self) -> Option<Bytes> {
         self.data.clone().map(|range| self.body.slice(range))
     }
 
-    /// The whole body.
-    pub fn body(&self) -> &Bytes {
-        &self.body
-    }
-
     /// Whether this is a refusal for quota, in any of its wordings (gainsight-api §9).
-    pub fn is_over_quota(&self) -> bool {
+    pub(super) fn is_over_quota(&self) -> bool {
         self.status == StatusCode::TOO_MANY_REQUESTS
             || self.failure.as_ref().is_some_and(|failure| matches!(&*failure.code, "GS_APIG_2404" | "GU_2400"))
     }
@@ -204,7 +199,7 @@ fn plain_text(body: &[u8]) -> String {
 }
 
 /// Every refused cell that `json` names, whatever the nesting.
-pub fn cell_errors(json: &str) -> Vec<CellError> {
+pub(super) fn cell_errors(json: &str) -> Vec<CellError> {
     let mut found = Vec::new();
     if let Ok(value) = serde_json::from_str::<Value>(json) {
         // Only what stands under `errors` counts: `records` echo what was sent.

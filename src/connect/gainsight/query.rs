@@ -96,8 +96,24 @@ impl Query {
         self
     }
 
-    /// The body as it is sent.
+    /// The body as it is sent to the query call.
     pub fn body(&self) -> Vec<u8> {
+        let mut body = self.criteria();
+        body.insert("limit".into(), json!(self.limit.unwrap_or(PAGE_ROWS).min(PAGE_ROWS)));
+        body.insert("offset".into(), json!(self.offset));
+        Value::Object(body).to_string().into_bytes()
+    }
+
+    /// The body as it is sent to a bulk export, whose limit is its own (1,000,000 by default).
+    pub fn export_body(&self) -> Vec<u8> {
+        let mut body = self.criteria();
+        if let Some(limit) = self.limit {
+            body.insert("limit".into(), json!(limit));
+        }
+        Value::Object(body).to_string().into_bytes()
+    }
+
+    fn criteria(&self) -> Map<String, Value> {
         let mut body = Map::new();
         body.insert("select".into(), json!(self.select));
         if !self.conditions.is_empty() {
@@ -117,9 +133,7 @@ impl Query {
             let order: Map<_, _> = self.order_by.iter().map(|(field, way)| (field.clone(), json!(way))).collect();
             body.insert("orderBy".into(), Value::Object(order));
         }
-        body.insert("limit".into(), json!(self.limit.unwrap_or(PAGE_ROWS).min(PAGE_ROWS)));
-        body.insert("offset".into(), json!(self.offset));
-        Value::Object(body).to_string().into_bytes()
+        body
     }
 }
 
