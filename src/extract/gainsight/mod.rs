@@ -26,6 +26,7 @@ use chrono::DateTime;
 use chrono::SecondsFormat;
 use chrono::Utc;
 use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::Schema;
 use datafusion::arrow::datatypes::SchemaRef;
 use futures::Stream;
 use serde_json::Value;
@@ -111,7 +112,7 @@ pub fn read_mirror(
             let decoder = Decoder::new(&schema, metadata);
             (schema, Some(decoder), None)
         }
-        Err(error) => (SchemaRef::new(datafusion::arrow::datatypes::Schema::empty()), None, Some(error)),
+        Err(error) => (Arc::new(Schema::empty()), None, Some(error)),
     };
     MirrorReading { schema, decoder, pages, failed, _requests: requests }
 }
