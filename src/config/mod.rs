@@ -10,4 +10,5 @@
 //! * Nothing here holds a secret's value: secrets are [references](job::SecretRef) until a connection is opened.
 
 pub mod connection;
+pub mod ids;
 pub mod job;

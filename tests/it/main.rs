@@ -1,1 +1,4 @@
 //! The integration tests: one binary, the real program.
+
+mod connect_http;
+mod support;

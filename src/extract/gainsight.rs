@@ -1,0 +1,1 @@
+//! Gainsight objects as Arrow batches.

@@ -1,0 +1,1 @@
+//! Salesforce objects as Arrow batches.
