@@ -3,4 +3,5 @@
 #![cfg(test)]
 
 mod connect_http;
+mod ledger;
 mod support;
