@@ -1,4 +1,8 @@
 //! The integration tests: one binary, the real program.
 
+#![cfg(test)]
+
 mod connect_http;
+mod ledger;
+mod matching;
 mod support;
