@@ -226,8 +226,7 @@ mod tests {
         for rule in [Rule::MatchText, Rule::MatchId, Rule::MatchSet, Rule::SfId18, Rule::TrimText] {
             for cells in batches {
                 let plain = texts(&apply(rule, &(Arc::new(StringArray::from(cells.to_vec())) as _)).unwrap());
-                let slow: Vec<_> =
-                    texts(&(Arc::new(each(rule, cells.iter().copied(), cells.len(), 0)) as ArrayRef));
+                let slow: Vec<_> = texts(&(Arc::new(each(rule, cells.iter().copied(), cells.len(), 0)) as ArrayRef));
                 assert_eq!(plain, slow, "{rule:?}");
                 let others: [ArrayRef; 3] = [
                     Arc::new(StringViewArray::from(cells.to_vec())),
@@ -245,6 +244,9 @@ mod tests {
     fn a_slice_keeps_to_its_own_rows() {
         let whole = StringArray::from(vec![Some(" X "), Some("Ab"), None, Some("cD")]);
         let slice: ArrayRef = Arc::new(whole.slice(1, 3));
-        assert_eq!(texts(&apply(Rule::MatchText, &slice).unwrap()), [Some("ab".to_owned()), None, Some("cd".to_owned())]);
+        assert_eq!(
+            texts(&apply(Rule::MatchText, &slice).unwrap()),
+            [Some("ab".to_owned()), None, Some("cd".to_owned())]
+        );
     }
 }

@@ -200,7 +200,10 @@ impl<'a> Layout<'a> {
             pass,
             operation: job.target.operation,
             cursor: CURSORS.into_iter().find(|name| inputs.source.column_with_name(name).is_some()),
-            notes: cells.iter().filter_map(|cell| Some(format!("{} → {}: {}.", cell.from, cell.to, cell.note.as_ref()?))).collect(),
+            notes: cells
+                .iter()
+                .filter_map(|cell| Some(format!("{} → {}: {}.", cell.from, cell.to, cell.note.as_ref()?)))
+                .collect(),
             cells,
             keys,
             lookups,
@@ -267,7 +270,11 @@ impl<'a> Reader<'a> {
         let identifier = match self.inputs.job.target.object {
             TargetObject::People => {
                 map.to.object == "person"
-                    && if key.is_empty() { map.identifier } else { key.iter().any(|name| name.eq_ignore_ascii_case(&map.to.field)) }
+                    && if key.is_empty() {
+                        map.identifier
+                    } else {
+                        key.iter().any(|name| name.eq_ignore_ascii_case(&map.to.field))
+                    }
             }
             _ => map.identifier,
         };
@@ -321,7 +328,13 @@ impl<'a> Reader<'a> {
             match compare(from, field) {
                 Ok((source, mirror)) => {
                     let own = if is_self { self.own(&derive.lookup, field) } else { None };
-                    pairs.push(Pair { from: transform::describe(from), to: transform::describe(field), source, mirror, own });
+                    pairs.push(Pair {
+                        from: transform::describe(from),
+                        to: transform::describe(field),
+                        source,
+                        mirror,
+                        own,
+                    });
                 }
                 Err(reason) => self.wrong.push(format!("{}: {} = {}: {reason}", derive.to, pair.from, pair.to)),
             }
@@ -387,7 +400,8 @@ impl<'a> Reader<'a> {
             }
         }
         if !cells.iter().any(|cell| cell.identifier) && self.wrong.is_empty() {
-            self.wrong.push("no mapping is an identifier, so no record can be found; set `identifier = true`".to_owned());
+            self.wrong
+                .push("no mapping is an identifier, so no record can be found; set `identifier = true`".to_owned());
         }
     }
 }
@@ -409,7 +423,9 @@ fn is_company(people: bool, to: &TargetField) -> bool {
 
 fn find<'a>(schema: &'a Schema, name: &str) -> Option<&'a Field> {
     let exact = schema.column_with_name(name).map(|(_, field)| field);
-    exact.or_else(|| schema.fields().iter().find(|field| field.name().eq_ignore_ascii_case(name)).map(|field| field.as_ref()))
+    exact.or_else(|| {
+        schema.fields().iter().find(|field| field.name().eq_ignore_ascii_case(name)).map(|field| field.as_ref())
+    })
 }
 
 /// How two sides of a key or of a match pair compare: ids and GSIDs exactly, other text trimmed and without case,
@@ -433,7 +449,11 @@ fn compare(source: &Field, target: &Field) -> std::result::Result<(String, Strin
 }
 
 fn problems_of(job: &Job, wrong: &[String]) -> Error {
-    let count = if wrong.len() == 1 { "a mapping that cannot work".to_owned() } else { format!("{} mappings that cannot work", wrong.len()) };
+    let count = if wrong.len() == 1 {
+        "a mapping that cannot work".to_owned()
+    } else {
+        format!("{} mappings that cannot work", wrong.len())
+    };
     let lines: String = wrong.iter().map(|line| format!("\n  - {line}")).collect();
     Error::config(format!("the job {} has {count}:{lines}", job.name))
         .context("job", &job.name)

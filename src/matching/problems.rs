@@ -118,7 +118,8 @@ fn several(lookup: &Lookup) -> Option<Problem> {
         .value(format!("lookup_{number}_hits"))
         .text(format!(" {} records in Gainsight have ", noun(&lookup.object)));
     message = pairs(message, lookup).text(format!(", and {} takes only one.", lookup.mirror.label));
-    let mut problem = Problem::new("LOOKUP_MULTIPLE", lookup.to.to_string(), format!("several_{number}"), message.sql());
+    let mut problem =
+        Problem::new("LOOKUP_MULTIPLE", lookup.to.to_string(), format!("several_{number}"), message.sql());
     problem.candidates = Some(format!("lookup_{number}_candidates"));
     Some(problem)
 }

@@ -109,7 +109,9 @@ impl Writer<'_> {
         let steps: Vec<_> = self
             .steps
             .iter()
-            .map(|step| format!("-- {}\n{} AS (\n  {}\n)", comment(&step.why), step.name, step.body.replace('\n', "\n  ")))
+            .map(|step| {
+                format!("-- {}\n{} AS (\n  {}\n)", comment(&step.why), step.name, step.body.replace('\n', "\n  "))
+            })
             .collect();
         sql.push_str(&steps.join(",\n\n"));
         if let Some(last) = last {
@@ -185,7 +187,12 @@ impl Writer<'_> {
             name: "records".to_owned(),
             why: format!("The {object} records of Gainsight by key."),
             object,
-            keys: layout.keys.iter().enumerate().map(|(at, key)| (format!("key_{}", at + 1), key.mirror.clone())).collect(),
+            keys: layout
+                .keys
+                .iter()
+                .enumerate()
+                .map(|(at, key)| (format!("key_{}", at + 1), key.mirror.clone()))
+                .collect(),
             payload: self.current(object),
             several: Several::Named,
             within: None,
@@ -212,12 +219,17 @@ impl Writer<'_> {
     fn current(&self, object: &str) -> Vec<(String, String)> {
         let layout = self.layout;
         let cells = layout.cells.iter().filter(|cell| !cell.identifier).map(|cell| (&cell.to, &cell.mirror));
-        let lookups = layout.lookups.iter().filter(|lookup| !lookup.identifier).map(|lookup| (&lookup.to, &lookup.mirror));
+        let lookups =
+            layout.lookups.iter().filter(|lookup| !lookup.identifier).map(|lookup| (&lookup.to, &lookup.mirror));
         cells
             .chain(lookups)
             .filter(|(to, _)| to.object == object || (object == "gsuser" && to.object == "avatar"))
             .map(|(to, mirror)| {
-                let value = if mirror.kind.is_text() { format!("nullif({}, '')", mirror.column) } else { mirror.column.clone() };
+                let value = if mirror.kind.is_text() {
+                    format!("nullif({}, '')", mirror.column)
+                } else {
+                    mirror.column.clone()
+                };
                 (identifier(&format!("now.{to}")), value)
             })
             .collect()
@@ -239,7 +251,11 @@ impl Writer<'_> {
         if let Some((rows, pairs)) = &index.within {
             let wanted: Vec<_> = pairs.iter().map(|(theirs, ours)| format!("{theirs} AS {ours}")).collect();
             let ours: Vec<_> = pairs.iter().map(|(_, ours)| ours.clone()).collect();
-            all = format!("SELECT a.* FROM (SELECT DISTINCT {} FROM {rows}) w\nJOIN ({all}) a ON {}", wanted.join(", "), equal("a", "w", &ours));
+            all = format!(
+                "SELECT a.* FROM (SELECT DISTINCT {} FROM {rows}) w\nJOIN ({all}) a ON {}",
+                wanted.join(", "),
+                equal("a", "w", &ours)
+            );
         }
         let name = &index.name;
         if index.several == Several::Lowest {
@@ -262,9 +278,9 @@ impl Writer<'_> {
             name,
             format!("One row per key: the record, or the {CANDIDATES} lowest GSIDs of the candidates."),
             format!(
-                "SELECT {}, a.gsid, 1 AS hits, CAST(NULL AS VARCHAR) AS candidates{}\nFROM {name}_all a WHERE NOT EXISTS (SELECT 1 FROM {name}_shared s WHERE {})\n\
+                "SELECT {}, a.gsid, 1 AS hits, arrow_cast(NULL, 'Utf8') AS candidates{}\nFROM {name}_all a WHERE NOT EXISTS (SELECT 1 FROM {name}_shared s WHERE {})\n\
                  UNION ALL\n\
-                 SELECT {list}, CAST(NULL AS VARCHAR) AS gsid, max(hits) AS hits, string_agg(gsid, ', ' ORDER BY gsid) AS candidates{}\n\
+                 SELECT {list}, NULL AS gsid, max(hits) AS hits, arrow_cast(string_agg(gsid, ', ' ORDER BY gsid), 'Utf8') AS candidates{}\n\
                  FROM (SELECT a.*, count(*) OVER (PARTITION BY {keys}) AS hits, row_number() OVER (PARTITION BY {keys} ORDER BY a.gsid) AS place\n      \
                  FROM {name}_shared s JOIN {name}_all a ON {})\n\
                  WHERE place <= {CANDIDATES} GROUP BY {list}",
@@ -306,7 +322,10 @@ impl Writer<'_> {
             joins.push(format!("LEFT JOIN {name} {alias} ON {}", equal(&alias, "m", &keys)));
             if lookup.needs_parents(layout.pass) && lookup.own().is_some() {
                 columns.push(format!("p{number}.here AS parent_{number}"));
-                joins.push(format!("LEFT JOIN parents_{number} p{number} ON {}", equal(&format!("p{number}"), "m", &keys)));
+                joins.push(format!(
+                    "LEFT JOIN parents_{number} p{number} ON {}",
+                    equal(&format!("p{number}"), "m", &keys)
+                ));
             }
         }
         (columns, joins)
@@ -315,15 +334,21 @@ impl Writer<'_> {
     /// What the rows themselves will hold in the fields of a self lookup whose parent must come.
     fn parents(&mut self) {
         let layout = self.layout;
-        for lookup in layout.lookups.iter().filter(|lookup| lookup.needs_parents(layout.pass) && lookup.own().is_some()) {
+        for lookup in layout.lookups.iter().filter(|lookup| lookup.needs_parents(layout.pass) && lookup.own().is_some())
+        {
             let number = lookup.number;
-            let columns: Vec<_> =
-                (1..=lookup.pairs.len()).map(|pair| format!("parent_{number}_{pair} AS lookup_{number}_{pair}")).collect();
+            let columns: Vec<_> = (1..=lookup.pairs.len())
+                .map(|pair| format!("parent_{number}_{pair} AS lookup_{number}_{pair}"))
+                .collect();
             let filled: Vec<_> = self.key_names().iter().map(|key| format!("{key} IS NOT NULL")).collect();
             self.step(
                 format!("parents_{number}"),
                 format!("{}: parents that may come with the rows of this run.", lookup.to),
-                format!("SELECT DISTINCT {}, TRUE AS here FROM mapped WHERE {}", columns.join(", "), filled.join(" AND ")),
+                format!(
+                    "SELECT DISTINCT {}, TRUE AS here FROM mapped WHERE {}",
+                    columns.join(", "),
+                    filled.join(" AND ")
+                ),
             );
         }
     }
@@ -339,7 +364,11 @@ impl Writer<'_> {
             "Persons that several rows are about.",
             format!("SELECT {list} FROM mapped GROUP BY {list} HAVING count(*) > 1"),
         );
-        self.step("twins", "Those rows.", format!("SELECT m.* FROM shared s JOIN mapped m ON {}", equal("s", "m", &keys)));
+        self.step(
+            "twins",
+            "Those rows.",
+            format!("SELECT m.* FROM shared s JOIN mapped m ON {}", equal("s", "m", &keys)),
+        );
         self.people_matched("twin_", "twins");
         self.step(
             "twin_ranked",
@@ -373,7 +402,12 @@ impl Writer<'_> {
             name: format!("{prefix}persons"),
             why: "The persons of Gainsight by key.".to_owned(),
             object: "person",
-            keys: layout.keys.iter().enumerate().map(|(at, key)| (format!("key_{}", at + 1), key.mirror.clone())).collect(),
+            keys: layout
+                .keys
+                .iter()
+                .enumerate()
+                .map(|(at, key)| (format!("key_{}", at + 1), key.mirror.clone()))
+                .collect(),
             payload: if twins { Vec::new() } else { self.current("person") },
             several: Several::Named,
             within: twins.then(|| (rows.to_owned(), same(&keys))),
@@ -392,8 +426,15 @@ impl Writer<'_> {
             within: twins.then(|| (format!("{prefix}persons"), vec![("gsid".to_owned(), pair[0].clone())])),
         });
         columns.extend(
-            ["p.gsid AS person_gsid", "p.hits AS person_hits", "p.candidates AS person_candidates", "r.gsid", "r.hits", "r.candidates"]
-                .map(str::to_owned),
+            [
+                "p.gsid AS person_gsid",
+                "p.hits AS person_hits",
+                "p.candidates AS person_candidates",
+                "r.gsid",
+                "r.hits",
+                "r.candidates",
+            ]
+            .map(str::to_owned),
         );
         if !twins {
             columns.extend(self.current("person").iter().map(|(alias, _)| format!("p.{alias}")));
@@ -419,7 +460,11 @@ impl Writer<'_> {
             let number = lookup.number;
             let gsid = format!("lookup_{number}_gsid");
             let named = lookup.on_multiple == OnMultiple::Error;
-            let none = if named { format!("{gsid} IS NULL AND lookup_{number}_candidates IS NULL") } else { format!("{gsid} IS NULL") };
+            let none = if named {
+                format!("{gsid} IS NULL AND lookup_{number}_candidates IS NULL")
+            } else {
+                format!("{gsid} IS NULL")
+            };
             let itself = if lookup.is_self {
                 let own = lookup.own().map(|_| format!("own_{number} OR ")).unwrap_or_default();
                 first.push(format!("{own}coalesce({gsid} = gsid, FALSE) AS self_{number}"));
@@ -432,7 +477,11 @@ impl Writer<'_> {
             }
             second.push(format!("{none}{itself} AS missing_{number}"));
             if lookup.waits(layout.pass) {
-                let parent = if lookup.on_missing == OnMissing::Reject { format!(" AND coalesce(parent_{number}, FALSE)") } else { String::new() };
+                let parent = if lookup.on_missing == OnMissing::Reject {
+                    format!(" AND coalesce(parent_{number}, FALSE)")
+                } else {
+                    String::new()
+                };
                 second.push(match lookup.own() {
                     Some(_) => format!("{none}{itself} AND NOT {}{parent} AS waits_{number}", blank(lookup)),
                     None => format!("FALSE AS waits_{number}"),
@@ -446,7 +495,11 @@ impl Writer<'_> {
         let mut from = rows.to_owned();
         if !first.is_empty() {
             let name = format!("{prefix}seen");
-            self.step(&name, "A self lookup that finds the record itself: nobody is their own parent.", format!("SELECT *,\n  {}\nFROM {from}", first.join(",\n  ")));
+            self.step(
+                &name,
+                "A self lookup that finds the record itself: nobody is their own parent.",
+                format!("SELECT *,\n  {}\nFROM {from}", first.join(",\n  ")),
+            );
             from = name;
         }
         if !second.is_empty() {
@@ -503,13 +556,24 @@ impl Writer<'_> {
         }
         let mut from = "judged".to_owned();
         if !differs.is_empty() {
-            let columns: Vec<_> =
-                differs.iter().map(|(to, _, sql)| format!("{sql} AS {}", identifier(&format!("differs.{to}")))).collect();
-            self.step("compared", "Which fields differ from Gainsight's.", format!("SELECT *,\n  {}\nFROM judged", columns.join(",\n  ")));
+            let columns: Vec<_> = differs
+                .iter()
+                .map(|(to, _, sql)| format!("{sql} AS {}", identifier(&format!("differs.{to}"))))
+                .collect();
+            self.step(
+                "compared",
+                "Which fields differ from Gainsight's.",
+                format!("SELECT *,\n  {}\nFROM judged", columns.join(",\n  ")),
+            );
             from = "compared".to_owned();
         }
-        let names: Vec<_> = differs.iter().map(|(to, set, _)| (identifier(&format!("differs.{to}")), to, set)).collect();
-        let any = if names.is_empty() { "FALSE".to_owned() } else { names.iter().map(|(name, ..)| name.clone()).collect::<Vec<_>>().join(" OR ") };
+        let names: Vec<_> =
+            differs.iter().map(|(to, set, _)| (identifier(&format!("differs.{to}")), to, set)).collect();
+        let any = if names.is_empty() {
+            "FALSE".to_owned()
+        } else {
+            names.iter().map(|(name, ..)| name.clone()).collect::<Vec<_>>().join(" OR ")
+        };
         self.step(
             "decided",
             "The verdict.",
@@ -518,11 +582,12 @@ impl Writer<'_> {
                  WHEN {any} THEN 'update'\n    ELSE 'unchanged'\n  END AS verdict\nFROM {from}"
             ),
         );
-        let changed: Vec<_> = names.iter().map(|(name, to, _)| format!("CASE WHEN {name} THEN {} END", literal(to))).collect();
+        let changed: Vec<_> =
+            names.iter().map(|(name, to, _)| format!("CASE WHEN {name} THEN {} END", literal(to))).collect();
         let clears: Vec<_> = names.iter().map(|(name, _, set)| format!("({name} AND {set} IS NULL)")).collect();
         let mut columns = vec!["source_id".to_owned(), "verdict".to_owned(), "gsid".to_owned()];
         columns.push(match changed.is_empty() {
-            true => "CAST(NULL AS VARCHAR) AS changed".to_owned(),
+            true => "arrow_cast(NULL, 'Utf8') AS changed".to_owned(),
             false => format!("CASE WHEN verdict = 'update' THEN concat_ws(',', {}) END AS changed", changed.join(", ")),
         });
         columns.push(match clears.is_empty() {
@@ -537,7 +602,8 @@ impl Writer<'_> {
                 [one] => format!("{one} AS person_key"),
                 several => format!("concat_ws(chr(31), {}) AS person_key", several.join(", ")),
             });
-            columns.push("coalesce(person_rows, CASE WHEN problem IS NULL THEN 1 ELSE 0 END) AS person_rows".to_owned());
+            columns
+                .push("coalesce(person_rows, CASE WHEN problem IS NULL THEN 1 ELSE 0 END) AS person_rows".to_owned());
             columns.push(format!("problem IS NULL AND {winner} AS person_winner"));
         }
         let cells = layout.cells.iter().map(|cell| (&cell.to, &cell.mirror));
@@ -561,7 +627,11 @@ impl Writer<'_> {
                 .enumerate()
                 .filter_map(|(at, problem)| of(problem).map(|sql| format!("\n    WHEN {} THEN {sql}", at + 1)))
                 .collect();
-            if cases.is_empty() { "CAST(NULL AS VARCHAR)".to_owned() } else { format!("CASE problem{}\n  END", cases.concat()) }
+            if cases.is_empty() {
+                "arrow_cast(NULL, 'Utf8')".to_owned()
+            } else {
+                format!("CASE problem{}\n  END", cases.concat())
+            }
         };
         let mut columns = vec![
             format!("{} AS code", case(&|problem| Some(literal(problem.code)))),
@@ -583,7 +653,9 @@ impl Writer<'_> {
             .problems
             .iter()
             .enumerate()
-            .filter_map(|(at, problem)| problem.retry.as_ref().map(|retry| format!("WHEN problem = {} THEN {retry}", at + 1)))
+            .filter_map(|(at, problem)| {
+                problem.retry.as_ref().map(|retry| format!("WHEN problem = {} THEN {retry}", at + 1))
+            })
             .chain(["WHEN problem IS NOT NULL THEN FALSE".to_owned()])
             .collect();
         let later = if later.is_empty() { "FALSE".to_owned() } else { later.join(" OR ") };
@@ -595,8 +667,11 @@ impl Writer<'_> {
             .map(|lookup| format!("CASE WHEN waits_{} THEN {} END", lookup.number, literal(&lookup.to.to_string())))
             .collect();
         columns.push(match waits.is_empty() {
-            true => "CAST(NULL AS VARCHAR) AS unresolved".to_owned(),
-            false => format!("CASE WHEN problem IS NULL THEN nullif(concat_ws(',', {}), '') END AS unresolved", waits.join(", ")),
+            true => "arrow_cast(NULL, 'Utf8') AS unresolved".to_owned(),
+            false => format!(
+                "CASE WHEN problem IS NULL THEN nullif(concat_ws(',', {}), '') END AS unresolved",
+                waits.join(", ")
+            ),
         });
         columns
     }

@@ -50,10 +50,9 @@ pub fn convert(source: &Field, target: &Field, cell: &str) -> Result<Conversion,
             Err("a compound or binary field has no single value; map its parts, such as BillingCity".to_owned())
         }
         (_, TargetKind::Unknown) => impossible(),
-        (_, TargetKind::Gsid) => Err(format!(
-            "{} is not a GSID; find the other record with a [[target.derive]] mapping",
-            from.a()
-        )),
+        (_, TargetKind::Gsid) => {
+            Err(format!("{} is not a GSID; find the other record with a [[target.derive]] mapping", from.a()))
+        }
         (SourceKind::Id, TargetKind::SfdcId | TargetKind::Text) => Ok(Conversion::always(format!("match_id({cell})"))),
         (SourceKind::Id, _) => impossible(),
         (SourceKind::Text | SourceKind::MultiPicklist, TargetKind::Text)
@@ -65,7 +64,9 @@ pub fn convert(source: &Field, target: &Field, cell: &str) -> Result<Conversion,
         (SourceKind::Text, _) => Ok(from_text(to, cell)),
         (SourceKind::Boolean, _) => match to {
             TargetKind::Boolean => Ok(Conversion::always(cell.to_owned())),
-            TargetKind::Text => Ok(Conversion::always(format!("CASE WHEN {cell} THEN 'true' WHEN NOT {cell} THEN 'false' END"))),
+            TargetKind::Text => {
+                Ok(Conversion::always(format!("CASE WHEN {cell} THEN 'true' WHEN NOT {cell} THEN 'false' END")))
+            }
             TargetKind::Integer => Ok(Conversion::always(format!("CAST({cell} AS BIGINT)"))),
             TargetKind::Decimal(precision, scale) => {
                 Ok(Conversion::always(format!("CAST(CAST({cell} AS BIGINT) AS DECIMAL({precision}, {scale}))")))
@@ -84,14 +85,16 @@ pub fn convert(source: &Field, target: &Field, cell: &str) -> Result<Conversion,
             TargetKind::Text => Ok(Conversion::always(format!("arrow_cast({cell}, 'Utf8')"))),
             _ => impossible(),
         },
-        (SourceKind::DateTime, _) => match to {
-            TargetKind::DateTime => Ok(Conversion::always(utc(cell))),
-            TargetKind::Date => {
-                Ok(Conversion::always(format!("CAST({cell} AS DATE)")).noting("a date and time becomes its date in UTC"))
+        (SourceKind::DateTime, _) => {
+            match to {
+                TargetKind::DateTime => Ok(Conversion::always(utc(cell))),
+                TargetKind::Date => Ok(Conversion::always(format!("CAST({cell} AS DATE)"))
+                    .noting("a date and time becomes its date in UTC")),
+                TargetKind::Text => Ok(Conversion::always(format!("arrow_cast({cell}, 'Utf8')"))
+                    .noting("a date and time becomes ISO 8601 text in UTC")),
+                _ => impossible(),
             }
-            TargetKind::Text => Ok(Conversion::always(format!("arrow_cast({cell}, 'Utf8')")).noting("a date and time becomes ISO 8601 text in UTC")),
-            _ => impossible(),
-        },
+        }
     }
 }
 
@@ -107,7 +110,9 @@ fn from_text(to: TargetKind, cell: &str) -> Conversion {
     let sql = match to {
         TargetKind::SfdcId => format!("sf_id18({text})"),
         TargetKind::Boolean => {
-            format!("CASE lower({text}) WHEN 'true' THEN TRUE WHEN '1' THEN TRUE WHEN 'false' THEN FALSE WHEN '0' THEN FALSE END")
+            format!(
+                "CASE lower({text}) WHEN 'true' THEN TRUE WHEN '1' THEN TRUE WHEN 'false' THEN FALSE WHEN '0' THEN FALSE END"
+            )
         }
         TargetKind::Integer => {
             note = Some("decimals are rounded to a whole number".to_owned());

@@ -128,7 +128,10 @@ impl TargetKind {
             Self::MultiSelect => "a multi-select dropdown".to_owned(),
             Self::Integer => "a whole number".to_owned(),
             Self::Decimal(precision, scale) => {
-                format!("a number of at most {} digits before and {scale} after the point", i16::from(precision) - i16::from(scale))
+                format!(
+                    "a number of at most {} digits before and {scale} after the point",
+                    i16::from(precision) - i16::from(scale)
+                )
             }
             Self::Boolean => "true or false".to_owned(),
             Self::Date => "a date such as 2026-01-31".to_owned(),

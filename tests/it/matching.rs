@@ -39,13 +39,25 @@ fn plan(job: &Job, source: &Table, mirrors: &[(&str, &Table)], second: bool) -> 
     }
 }
 
+/// The verdicts, and whether the statement's columns are what the loader is promised.
 async fn verdicts(plan: &MatchPlan, source: &Table, mirrors: &[(&str, &Table)]) -> Vec<HashMap<String, Cell>> {
     let ctx = session(2);
     source.register(&ctx, "source");
     for (name, table) in mirrors {
         table.register(&ctx, &format!("mirror_{name}"));
     }
-    rows(&ctx, &plan.sql).await
+    let got = rows(&ctx, &plan.sql).await;
+    let schema = ctx.sql(&plan.sql).await.unwrap().create_physical_plan().await.unwrap().schema();
+    for name in ["source_id", "verdict", "gsid", "changed", "code", "field", "message", "candidates", "unresolved"] {
+        assert_eq!(schema.field_with_name(name).unwrap().data_type(), &DataType::Utf8, "{name}");
+    }
+    for name in ["clears", "retry"] {
+        assert_eq!(schema.field_with_name(name).unwrap().data_type(), &DataType::Boolean, "{name}");
+    }
+    for write in &plan.writes {
+        assert_eq!(schema.field_with_name(&write.column).unwrap().data_type(), &write.data_type, "{}", write.column);
+    }
+    got
 }
 
 fn text<'a>(row: &'a HashMap<String, Cell>, column: &str) -> &'a str {
@@ -67,11 +79,17 @@ fn company_job() -> Job {
 }
 
 fn companies(rows: &[&[&str]]) -> Table {
-    table(vec![gs("Gsid", "GSID"), gs("SfdcAccountId", "SFDCID"), gs("Name", "STRING"), gs("Employees", "NUMBER")], rows)
+    table(
+        vec![gs("Gsid", "GSID"), gs("SfdcAccountId", "SFDCID"), gs("Name", "STRING"), gs("Employees", "NUMBER")],
+        rows,
+    )
 }
 
 fn accounts(rows: &[&[&str]]) -> Table {
-    table(vec![sf("Id", "id"), sf("Name", "string"), sf("NumberOfEmployees", "int"), sf("SystemModstamp", "datetime")], rows)
+    table(
+        vec![sf("Id", "id"), sf("Name", "string"), sf("NumberOfEmployees", "int"), sf("SystemModstamp", "datetime")],
+        rows,
+    )
 }
 
 #[tokio::test]

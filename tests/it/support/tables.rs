@@ -79,7 +79,10 @@ pub(crate) fn gs(name: &str, kind: &str) -> Field {
 /// A table from literals; `NULL` is null.
 pub(crate) fn table(fields: Vec<Field>, rows: &[&[&str]]) -> Table {
     let cell = |text: &&str| (*text != "NULL").then(|| (*text).to_owned());
-    Table { schema: Arc::new(Schema::new(fields)), rows: rows.iter().map(|row| row.iter().map(cell).collect()).collect() }
+    Table {
+        schema: Arc::new(Schema::new(fields)),
+        rows: rows.iter().map(|row| row.iter().map(cell).collect()).collect(),
+    }
 }
 
 impl Table {
@@ -88,7 +91,13 @@ impl Table {
         let columns = self.schema.fields().iter().enumerate().map(|(at, field)| {
             let texts: ArrayRef = Arc::new(self.rows.iter().map(|row| row[at].as_deref()).collect::<StringArray>());
             let typed = cast(&texts, field.data_type()).expect("a cell of its type");
-            assert_eq!(typed.null_count(), texts.null_count(), "a cell of {} is not a {}", field.name(), field.data_type());
+            assert_eq!(
+                typed.null_count(),
+                texts.null_count(),
+                "a cell of {} is not a {}",
+                field.name(),
+                field.data_type()
+            );
             typed
         });
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows.len()));
@@ -129,7 +138,12 @@ pub(crate) async fn rows(ctx: &SessionContext, sql: &str) -> Vec<HashMap<String,
         .collect();
     let mut rows: Vec<HashMap<String, Cell>> = (0..batch.num_rows())
         .map(|row| {
-            schema.fields().iter().zip(&columns).map(|(field, column)| (field.name().clone(), column[row].clone())).collect()
+            schema
+                .fields()
+                .iter()
+                .zip(&columns)
+                .map(|(field, column)| (field.name().clone(), column[row].clone()))
+                .collect()
         })
         .collect();
     let first = schema.field(0).name().clone();
@@ -183,5 +197,11 @@ pub(crate) fn derive(
     on_missing: OnMissing,
 ) -> Derive {
     let pair = |(from, to): &(&str, &str)| MatchPair { from: (*from).to_owned(), to: (*to).to_owned() };
-    Derive { to: field(to), lookup: lookup.to_owned(), pairs: pairs.iter().map(pair).collect(), on_multiple, on_missing }
+    Derive {
+        to: field(to),
+        lookup: lookup.to_owned(),
+        pairs: pairs.iter().map(pair).collect(),
+        on_multiple,
+        on_missing,
+    }
 }
