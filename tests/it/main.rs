@@ -1,4 +1,7 @@
 //! The integration tests: one binary, the real program.
 
+#![cfg(test)]
+
 mod connect_http;
+mod ledger;
 mod support;
