@@ -57,9 +57,7 @@ fn state(snapshot: &Snapshot, columns: &SchemaRef) -> Result<Arc<dyn TableProvid
             .project(visible("base", columns))?;
         return Ok(view(base.build()?));
     }
-    let key = snapshot
-        .key()
-        .ok_or_else(|| Error::bug(format!("{} has changes but no key", snapshot.table)))?;
+    let key = snapshot.key().ok_or_else(|| Error::bug(format!("{} has changes but no key", snapshot.table)))?;
     let physical = &snapshot.state.physical;
     let is_change = |file: &DataFile| file.role == Role::Change;
     let mut sequences: Vec<i64> = snapshot.state.changes().map(|file| file.sequence).collect();
@@ -79,8 +77,7 @@ fn state(snapshot: &Snapshot, columns: &SchemaRef) -> Result<Arc<dyn TableProvid
         let on = |relation: &'static str| {
             vec![Column::new(Some(relation), key), Column::new(Some(relation), SEQUENCE_COLUMN)]
         };
-        let winners =
-            newest()?.join(changes.build()?, JoinType::Inner, (on("keys"), on("changes")), None)?;
+        let winners = newest()?.join(changes.build()?, JoinType::Inner, (on("keys"), on("changes")), None)?;
         (winners, newest()?)
     };
     let mut base = table("base", snapshot.scan(physical, is_base)?)?;

@@ -103,7 +103,8 @@ impl Lake {
     pub async fn snapshot_at(&self, table: &TableName, version: i64) -> Result<Snapshot> {
         let log = self.log(table)?;
         let newest = log.load(None).await?.ok_or_else(|| {
-            Error::config(format!("there is no table {table} in the lake")).hint("`sf2gs sql \"show tables\"` lists them")
+            Error::config(format!("there is no table {table} in the lake"))
+                .hint("`sf2gs sql \"show tables\"` lists them")
         })?;
         if version < 0 || version > newest.version {
             return Err(Error::config(format!("{table} has no version {version}"))

@@ -247,9 +247,10 @@ impl Log {
     }
 
     fn kernel(&self, schema: &SchemaRef) -> Result<StructType> {
-        schema.as_ref().try_into_kernel().map_err(|error| {
-            Error::bug(format!("the columns of {} aren't Delta's: {error}", self.table)).source(error)
-        })
+        schema
+            .as_ref()
+            .try_into_kernel()
+            .map_err(|error| Error::bug(format!("the columns of {} aren't Delta's: {error}", self.table)).source(error))
     }
 
     /// Folds the log. A failure costs only time when the table is opened, so it's told and left.
@@ -298,11 +299,15 @@ pub(crate) fn unsigned(version: i64) -> u64 {
 impl State {
     fn read(table: &TableName, delta: DeltaTableState) -> Result<Self> {
         let foreign = |what: &str| {
-            Error::config(format!("the lake table {table} {what}"))
-                .hint("another program has changed it; restore the version before, or remove the table and run with --full")
+            Error::config(format!("the lake table {table} {what}")).hint(
+                "another program has changed it; restore the version before, or remove the table and run with --full",
+            )
         };
-        let physical: arrow::datatypes::Schema =
-            delta.schema().as_ref().try_into_arrow().map_err(|error| foreign("has columns of a foreign type").source(error))?;
+        let physical: arrow::datatypes::Schema = delta
+            .schema()
+            .as_ref()
+            .try_into_arrow()
+            .map_err(|error| foreign("has columns of a foreign type").source(error))?;
         let mut files = Vec::new();
         for view in delta.log_data().iter() {
             #[expect(deprecated, reason = "the only door to a file's tags")]

@@ -226,8 +226,7 @@ mod tests {
     fn views_pass_as_text() {
         let schema = Arc::new(Schema::new(vec![Field::new("t", DataType::Utf8View, true)]));
         let border = Border::new(&schema).unwrap();
-        let batch =
-            RecordBatch::try_new(schema, vec![Arc::new(StringViewArray::from(vec![Some("a"), None]))]).unwrap();
+        let batch = RecordBatch::try_new(schema, vec![Arc::new(StringViewArray::from(vec![Some("a"), None]))]).unwrap();
         let passed = border.pass(&batch, &Int64Array::from(vec![7, 7]), None).unwrap();
         assert_eq!(passed.schema(), *border.physical());
     }

@@ -253,13 +253,7 @@ impl SnapshotWriter {
             ))
             .hint("nothing was committed; run again"));
         }
-        self.files.push(NewFile {
-            name: file.name,
-            size: file.sent,
-            rows,
-            deleted: file.deleted,
-            nulls: file.nulls,
-        });
+        self.files.push(NewFile { name: file.name, size: file.sent, rows, deleted: file.deleted, nulls: file.nulls });
         Ok(())
     }
 }

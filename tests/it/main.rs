@@ -3,5 +3,6 @@
 #![cfg(test)]
 
 mod connect_http;
+mod land;
 mod ledger;
 mod support;
