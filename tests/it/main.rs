@@ -4,5 +4,7 @@
 
 mod connect_http;
 mod land;
+mod connect_salesforce;
+mod extract;
 mod ledger;
 mod support;
