@@ -3,8 +3,9 @@
 #![cfg(test)]
 
 mod connect_http;
-mod land;
 mod connect_salesforce;
+mod engine;
 mod extract;
+mod land;
 mod ledger;
 mod support;

@@ -1,4 +1,5 @@
 //! What several tests share.
 
+pub(crate) mod flaky;
 pub(crate) mod org;
 pub(crate) mod scripted;
