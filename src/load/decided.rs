@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::Array;
+use datafusion::arrow::array::ArrayRef;
 use datafusion::arrow::array::AsArray;
 use datafusion::arrow::array::BooleanArray;
 use datafusion::arrow::array::Int64Array;
@@ -159,7 +160,7 @@ pub(super) struct Decided {
 
 impl Decided {
     pub(super) fn new(batch: &RecordBatch, layout: &Arc<Layout>) -> Result<Self> {
-        let find = |name: &str, as_type: &DataType| -> Result<Option<datafusion::arrow::array::ArrayRef>> {
+        let find = |name: &str, as_type: &DataType| -> Result<Option<ArrayRef>> {
             match batch.column_by_name(name) {
                 Some(array) if array.data_type() == as_type => Ok(Some(Arc::clone(array))),
                 Some(array) => Ok(Some(cast(array, as_type)?)),

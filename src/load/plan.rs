@@ -10,13 +10,13 @@ use crate::config::job::TargetObject;
 use crate::telemetry::CallClass;
 
 /// Most records in a REST call.
-pub const REST_ROWS: usize = 50;
+pub(super) const REST_ROWS: usize = 50;
 
 /// Most bytes of CSV in a bulk import: 80 MB less room for the envelope (gainsight-api §6.1).
 pub const BULK_BYTES: usize = 79_000_000;
 
 /// Where nothing limits the number of files, smaller ones let encoding, sending and taking in overlap.
-pub const BULK_BYTES_UNLIMITED: usize = 8_000_000;
+pub(super) const BULK_BYTES_UNLIMITED: usize = 8_000_000;
 
 /// How rows reach the tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

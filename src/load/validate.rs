@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use datafusion::arrow::array::Array;
 use datafusion::arrow::array::BooleanArray;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::array::StringArray;
