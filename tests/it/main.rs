@@ -1,4 +1,5 @@
 //! The integration tests: one binary, the real program.
 
 mod connect_http;
+mod ledger;
 mod support;
