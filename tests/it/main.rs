@@ -2,4 +2,5 @@
 
 mod connect_http;
 mod ledger;
+mod sandbox_gainsight;
 mod support;

@@ -256,7 +256,6 @@ impl Object {
 pub(super) struct Item {
     pub(super) label: String,
     pub(super) active: bool,
-    pub(super) category: usize,
 }
 
 /// A dropdown: its values are the items with these numbers.
@@ -368,7 +367,7 @@ impl Catalog {
                 };
                 labels.insert(label.clone(), self.items.len());
                 items.push(self.items.len());
-                self.items.push(Item { label: label.clone(), active, category: at });
+                self.items.push(Item { label: label.clone(), active });
             }
             self.categories.push(Category {
                 name: file.category.clone().unwrap_or_else(|| file.label.clone()),
@@ -408,11 +407,6 @@ impl Catalog {
     /// The object of this name, letter case ignored.
     pub(super) fn object(&self, name: &str) -> Option<usize> {
         self.names.get(name).or_else(|| self.names.get(&name.to_lowercase())).copied()
-    }
-
-    /// The object that made this id, and the record's number in it.
-    pub(super) fn object_of(&self, code: u16) -> Option<usize> {
-        self.objects.iter().position(|object| object.code == code)
     }
 
     /// The id of a dropdown's value.

@@ -10,7 +10,6 @@ use serde_json::Value as Json;
 
 use super::catalog::Catalog;
 use super::catalog::Field;
-use super::catalog::Role;
 use super::cell::Cell;
 use super::cell::Fault;
 use super::cell::Reason;
@@ -318,9 +317,4 @@ pub(super) fn value_after<'a>(
         Some((_, Cell::Bool(value))) => Value::Bool(*value),
         None => row.map_or(Value::Null, |row| store.tables[object].get(row, field)),
     }
-}
-
-/// The field with this role, where every object has one.
-pub(super) fn gsid_field(catalog: &Catalog, object: usize) -> usize {
-    catalog.objects[object].with_role(Role::Gsid).unwrap_or(0)
 }

@@ -82,7 +82,7 @@ impl IntoResponse for Reply {
     fn into_response(self) -> Response {
         let request_id = random_id();
         let mut body = Vec::with_capacity(256);
-        let mut id = |out: &mut Vec<u8>, name: &str| {
+        let id = |out: &mut Vec<u8>, name: &str| {
             out.extend_from_slice(name.as_bytes());
             write_text(request_id.as_bytes(), out);
         };

@@ -74,11 +74,6 @@ impl Table {
         self.live.get(row / 64).is_some_and(|word| word & (1 << (row % 64)) != 0)
     }
 
-    /// The rows that exist.
-    pub(super) fn live_rows(&self) -> impl DoubleEndedIterator<Item = usize> + '_ {
-        (0..self.rows).filter(|row| self.is_live(*row))
-    }
-
     /// The id of a row in memory.
     pub(super) fn id(&self, row: usize) -> i64 {
         pack(self.code, row as u64 + 1)
@@ -98,11 +93,6 @@ impl Table {
             Role::CreatedBy | Role::ModifiedBy => Value::Int(pack(self.user_code, SYSTEM)),
             _ => self.columns[field].get(row),
         }
-    }
-
-    /// The milliseconds at which the record was last changed, of the column itself.
-    pub(super) fn column(&self, field: usize) -> &Column {
-        &self.columns[field]
     }
 
     /// Adds a record.
