@@ -170,7 +170,10 @@ async fn no_key_is_the_gateways_401() {
         assert_eq!(said.text, wanted);
     }
     let said = caller.get("/v1/nothing/here").await;
-    assert_eq!((said.status, said.refused("GS_APIG_1000")["errorDesc"].clone()), (StatusCode::NOT_FOUND, json!("Not Found")));
+    assert_eq!(
+        (said.status, said.refused("GS_APIG_1000")["errorDesc"].clone()),
+        (StatusCode::NOT_FOUND, json!("Not Found"))
+    );
     let said = caller.get("/v1/data/objects/a/b/c/d").await;
     said.refused("GSOBJ_1023");
     caller.switch(json!({"address-allowed": false})).await;
@@ -218,18 +221,36 @@ async fn every_refused_value_has_its_code() {
         (json!({"Name": long}), "GSOBJ_1001", format!("Field exceeds maximum allowed length (Name = {long}).")),
         (json!({"Nam": "A"}), "GSOBJ_1002", "Invalid field, please re-check data mapping (Nam = A).".to_owned()),
         (json!({"Trend": "up"}), "GSOBJ_1002", "Invalid field, please re-check data mapping (Trend = up).".to_owned()),
-        (json!({"Employees": "many"}), "GSOBJ_1002", "Invalid field, please re-check data mapping (Employees = many).".to_owned()),
-        (json!({"OriginalContractDate": 210318}), "GSOBJ_1006", "Invalid dateTimes format (OriginalContractDate = 210318).".to_owned()),
+        (
+            json!({"Employees": "many"}),
+            "GSOBJ_1002",
+            "Invalid field, please re-check data mapping (Employees = many).".to_owned(),
+        ),
+        (
+            json!({"OriginalContractDate": 210318}),
+            "GSOBJ_1006",
+            "Invalid dateTimes format (OriginalContractDate = 210318).".to_owned(),
+        ),
         (json!({"RenewalDate": "soon"}), "GSOBJ_1006", "Invalid dateTimes format (RenewalDate = soon).".to_owned()),
-        (json!({"Csm": "1P01"}), "GSOBJ_1004", "Either the Gainsight ID is invalid or missing, please re-check your request.".to_owned()),
-        (json!({"SfdcAccountId": "short"}), "GSOBJ_1008", "Failed to parse value as sfdc id. (SfdcAccountId = short).".to_owned()),
+        (
+            json!({"Csm": "1P01"}),
+            "GSOBJ_1004",
+            "Either the Gainsight ID is invalid or missing, please re-check your request.".to_owned(),
+        ),
+        (
+            json!({"SfdcAccountId": "short"}),
+            "GSOBJ_1008",
+            "Failed to parse value as sfdc id. (SfdcAccountId = short).".to_owned(),
+        ),
         (json!({"Arr": "1,000"}), "GSOBJ_1008", "Failed to parse value as currency. (Arr = 1,000).".to_owned()),
     ] {
         let said = caller.post("/v1/data/objects/company", json!({"records": [{"Name": "good"}, record]})).await;
         assert_eq!(said.status, StatusCode::BAD_REQUEST);
         assert_eq!(said.refused(code)["errorDesc"], desc);
     }
-    let said = caller.post("/v1/data/objects/company_person", json!({"records": [{"Active": "perhaps", "Person_ID": null}]})).await;
+    let said = caller
+        .post("/v1/data/objects/company_person", json!({"records": [{"Active": "perhaps", "Person_ID": null}]}))
+        .await;
     let body = said.refused("GSOBJ_1008");
     assert_eq!(body["errorDesc"], "Invalid Boolean Value: perhaps (Active = perhaps)");
     assert_eq!(body["data"]["errors"][0][1]["errors"][0]["errorCode"], "GSOBJ_1007");
@@ -256,19 +277,28 @@ async fn records_are_written_read_and_deleted_in_any_case() {
     let records = said.records();
     let gsid = records[0]["Gsid"].as_str().unwrap();
     assert!(gsid.len() == 36 && gsid.starts_with("1P02") && records[1]["Gsid"].as_str().unwrap() > gsid);
-    assert_eq!((&records[0]["Arr"], &said.data()["count"], &records[1]["Name"]), (&json!(100000.5), &json!(2), &json!("Bolt")));
+    assert_eq!(
+        (&records[0]["Arr"], &said.data()["count"], &records[1]["Name"]),
+        (&json!(100000.5), &json!(2), &json!("Bolt"))
+    );
     let id = said.headers["x-gs-request-id"].to_str().unwrap().to_owned();
     assert!(said.text.starts_with(&format!(r#"{{"result":true,"errorCode":null,"errorDesc":null,"requestId":"{id}","data":{{"count":2,"errors":null,"records":[{{"Gsid":"#)));
 
     let one = caller.get(&format!("/v1/data/objects/company/{gsid}")).await.records().remove(0);
-    assert_eq!((&one["Name"], &one["Arr"], &one["RenewalDate"]), (&json!("Acme"), &json!(100000.5), &json!("2025-01-31")));
+    assert_eq!(
+        (&one["Name"], &one["Arr"], &one["RenewalDate"]),
+        (&json!("Acme"), &json!(100000.5), &json!("2025-01-31"))
+    );
     assert_eq!((&one["CreatedDate"], &one["Status"]), (&json!("2026-03-01T10:00:00Z"), &Json::Null));
     assert!(one["Stage"].as_str().unwrap().starts_with("1I00"));
     assert_eq!(one["Tags"].as_array().unwrap().len(), 2);
 
     caller.clock.advance(TimeDelta::seconds(90));
     let said = caller
-        .put("/v1/data/objects/company?keys=Gsid", json!({"records": [{"Gsid": gsid, "BillingAddress": "1 Main St", "Stage": one["Stage"]}]}))
+        .put(
+            "/v1/data/objects/company?keys=Gsid",
+            json!({"records": [{"Gsid": gsid, "BillingAddress": "1 Main St", "Stage": one["Stage"]}]}),
+        )
         .await;
     assert_eq!(said.records(), [json!({"Gsid": gsid, "BillingAddress": "1 Main St", "Stage": one["Stage"]})]);
     let one = caller.get(&format!("/v1/data/objects/company/{gsid}")).await.records().remove(0);
@@ -289,7 +319,9 @@ async fn records_are_written_read_and_deleted_in_any_case() {
 #[tokio::test]
 async fn updates_go_by_keys_and_say_what_they_missed() {
     let caller = Caller::new().await;
-    let ids = caller.insert("company", json!([{"Name": "A", "Employees": 1}, {"Name": "A", "Employees": 2}, {"Name": "B"}])).await;
+    let ids = caller
+        .insert("company", json!([{"Name": "A", "Employees": 1}, {"Name": "A", "Employees": 2}, {"Name": "B"}]))
+        .await;
     let update = |keys: &str, records: Json| {
         let path = format!("/v1/data/objects/company?keys={keys}");
         let caller = &caller;
@@ -300,7 +332,10 @@ async fn updates_go_by_keys_and_say_what_they_missed() {
     let said = update("Name,employees", json!([{"Name": "A", "Employees": 2, "Industry": "Banking"}])).await;
     assert_eq!(said.records(), [json!({"Gsid": ids[1], "Name": "A", "Employees": 2, "Industry": "Banking"})]);
     let said = update("Name", json!([{"Name": "C", "Industry": "X"}])).await;
-    assert_eq!(said.refused("GSOBJ_1011")["errorDesc"], "No entity matches the given criteria, please re-check your request");
+    assert_eq!(
+        said.refused("GSOBJ_1011")["errorDesc"],
+        "No entity matches the given criteria, please re-check your request"
+    );
     let said = update("Name", json!([{"Name": "C", "Industry": "X"}, {"Name": "B", "Industry": "X"}])).await;
     assert_eq!(said.data()["count"], 1);
     assert_eq!(said.data()["errors"][0][0]["errors"][0]["invalidValue"], "C");
@@ -423,7 +458,8 @@ async fn queries_have_expressions_order_pages_and_paths() {
     let user = json!({"records": [{"Name": "Ada Low", "Email": "ada@x.org", "SFDCUserName": "ada@x.org"}]});
     let csm = caller.post("/v1/users/services", user).await.records()[0]["Gsid"].clone();
     let company = caller.insert("company", json!([{"Name": "Acme", "Csm": csm}])).await;
-    let person = json!({"Email": "jo@x.org", "LastName": "Jo", "companies": [{"Company_ID": company[0], "Title": "VP"}]});
+    let person =
+        json!({"Email": "jo@x.org", "LastName": "Jo", "companies": [{"Company_ID": company[0], "Title": "VP"}]});
     caller.put("/v1/peoplemgmt/v1.0/people", person).await.data();
     let body = json!({"select": ["title", "Company_ID__gr.csm__gr.name", "person_id__gr.Email", "Manager__gr.Title"]});
     let record = json!({"Title": "VP", "Company_ID__gr.Csm__gr.Name": "Ada Low", "Person_ID__gr.Email": "jo@x.org", "Manager__gr.Title": null});
@@ -457,7 +493,9 @@ async fn queries_have_expressions_order_pages_and_paths() {
     caller.query("company", json!({"select": ["Name"], "limit": 5001})).await.refused("GSOBJ_1002");
     caller.query("company", json!({"limit": 5})).await.refused("GSOBJ_1002");
     caller.query("company", json!({"select": ["Name"], "orderBy": {"Name": "up"}})).await.refused("GSOBJ_1002");
-    let said = caller.query("company", json!({"select": ["Name"], "where": {"conditions": conditions, "expression": "A AND D"}})).await;
+    let said = caller
+        .query("company", json!({"select": ["Name"], "where": {"conditions": conditions, "expression": "A AND D"}}))
+        .await;
     said.refused("GSOBJ_1002");
 }
 
@@ -470,14 +508,21 @@ async fn reads_have_the_shape_that_the_switches_say() {
         caller.query("company", body.clone()).await.records(),
         [json!({"Name": "A", "RenewalDate": "2024-01-31", "CreatedDate": "2026-03-01T10:00:00Z"})]
     );
-    let nothing = json!({"select": ["Name"], "where": {"conditions": [{"name": "Name", "operator": "EQ", "value": ["Z"]}]}});
+    let nothing =
+        json!({"select": ["Name"], "where": {"conditions": [{"name": "Name", "operator": "EQ", "value": ["Z"]}]}});
     let said = caller.query("company", nothing.clone()).await;
     assert!(said.text.contains(r#""data":{"records":[]},"message":null"#), "{}", said.text);
     caller.switch(json!({"dates": "epoch-ms", "read-shape": "list", "empty-read": "gsobj-1011", "empty-text-for-null-dates": true})).await;
     let data = caller.query("company", body).await.data();
-    assert_eq!(data, json!([{"Name": "A", "RenewalDate": 1_706_659_200_000_i64, "CreatedDate": 1_772_359_200_000_i64}]));
+    assert_eq!(
+        data,
+        json!([{"Name": "A", "RenewalDate": 1_706_659_200_000_i64, "CreatedDate": 1_772_359_200_000_i64}])
+    );
     caller.query("company", nothing).await.refused("GSOBJ_1011");
-    let data = caller.query("company", json!({"select": ["RenewalDate"], "orderBy": {"Name": "desc"}, "limit": 1})).await.data();
+    let data = caller
+        .query("company", json!({"select": ["RenewalDate"], "orderBy": {"Name": "desc"}, "limit": 1}))
+        .await
+        .data();
     assert_eq!(data, json!([{"RenewalDate": ""}]));
     assert_eq!(caller.put("/__sandbox/switches", json!({"dates": "roman"})).await.status, StatusCode::BAD_REQUEST);
 }
@@ -503,7 +548,9 @@ async fn keyset_pages_over_many_rows_see_each_row_once() {
         last = end["Gsid"].as_str().unwrap().to_owned();
     }
     assert_eq!(pages, [5000, 5000, 2000, 0]);
-    let found = caller.names(json!({"name": "SfdcAccountId", "operator": "IN", "value": ["001000000011999", "001000000000000"]})).await;
+    let found = caller
+        .names(json!({"name": "SfdcAccountId", "operator": "IN", "value": ["001000000011999", "001000000000000"]}))
+        .await;
     assert_eq!(found, ["Company 0", "Company 11999"]);
 }
 
@@ -513,7 +560,16 @@ async fn metadata_describes_objects_fields_and_dropdowns() {
     let list = caller.get("/v1/meta/services/objects/list?po=company&em=false").await.data();
     let company = list.as_array().unwrap().iter().find(|object| object["objectName"] == "company").unwrap().clone();
     assert_eq!((&company["objectType"], company["keyPrefix"].as_str().unwrap().len()), (&json!("STANDARD"), 18));
-    assert_eq!(caller.post("/v1/meta/services/objects/", json!({"externalUse": "true"})).await.data().as_array().unwrap().len(), list.as_array().unwrap().len());
+    assert_eq!(
+        caller
+            .post("/v1/meta/services/objects/", json!({"externalUse": "true"}))
+            .await
+            .data()
+            .as_array()
+            .unwrap()
+            .len(),
+        list.as_array().unwrap().len()
+    );
     let object = caller.get("/v1/meta/services/objects/Company/describe?ic=false&cl=0").await.data()[0].clone();
     assert_eq!((&object["source"], &object["dataStore"]), (&json!("MDA"), &json!("HAPOSTGRES")));
     let fields = object["fields"].as_array().unwrap();
@@ -523,16 +579,33 @@ async fn metadata_describes_objects_fields_and_dropdowns() {
     assert_eq!(field("Arr")["meta"]["decimalPlaces"], 2);
     assert_eq!(field("Gsid")["meta"]["fieldGroupType"], "SYSTEM");
     let stage = field("Stage");
-    assert!(stage["options"].as_array().unwrap().iter().any(|option| option["label"] == "Adopting" && option["value"].as_str().unwrap().starts_with("1I00")));
+    assert!(
+        stage["options"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|option| option["label"] == "Adopting" && option["value"].as_str().unwrap().starts_with("1I00"))
+    );
     let category = stage["meta"]["properties"]["PICKLIST_CATEGORY_ID"].as_str().unwrap();
     let dropdown = caller.get(&format!("/v1/meta/services/dropdowns/{category}")).await.data();
-    assert_eq!((&dropdown["categoryDetails"]["count"], &dropdown["categoryDetails"]["limit"]), (&json!(6), &json!(500)));
+    assert_eq!(
+        (&dropdown["categoryDetails"]["count"], &dropdown["categoryDetails"]["limit"]),
+        (&json!(6), &json!(500))
+    );
     assert_eq!(dropdown["childItems"][0]["gsid"], stage["options"][0]["value"]);
     let body = json!({"objectNames": ["gsuser", "Person"], "populatePickListOptions": "true", "removeHidden": "true"});
     assert_eq!(caller.post("/v1/meta/services/objects/describe", body).await.data().as_array().unwrap().len(), 2);
     let said = caller.get("/v1/meta/services/objects/nothing/describe").await;
     let body = said.json();
-    assert_eq!((&body["title"], &body["detail"], &body["errorDesc"], &body["instance"]), (&json!("OBJECT_NOT_FOUND"), &json!("Requested object not found."), &json!("Requested object not found."), &json!("2026-03-01 10:00:00 UTC")));
+    assert_eq!(
+        (&body["title"], &body["detail"], &body["errorDesc"], &body["instance"]),
+        (
+            &json!("OBJECT_NOT_FOUND"),
+            &json!("Requested object not found."),
+            &json!("Requested object not found."),
+            &json!("2026-03-01 10:00:00 UTC")
+        )
+    );
 }
 
 #[tokio::test]
@@ -577,13 +650,22 @@ async fn users_have_rules_of_their_own() {
     update("Gsid", json!([{"Gsid": one, "Nonsense": 1}])).await.refused("GU_2402");
     update("Gsid", json!([{"Gsid": one, "SFDCUserName": "two@x.org"}])).await.refused("GU_2411");
     update("SFDCUserName", json!([{"SFDCUserName": "nobody@x.org", "Title": "x"}])).await.refused("GU_2402");
-    assert_eq!(update("SFDCUserName", json!([{"SFDCUserName": "Two@x.org", "SfdcUserId": "005000000000001"}])).await.data()["count"], 1);
+    assert_eq!(
+        update("SFDCUserName", json!([{"SFDCUserName": "Two@x.org", "SfdcUserId": "005000000000001"}])).await.data()["count"],
+        1
+    );
     let row = caller.query("gsuser", json!({"select": ["Name", "SFDCUserName", "SfdcUserId", "IsActiveUser", "Manager__gr.Name"], "orderBy": {"Gsid": "asc"}})).await.records();
-    assert_eq!(row[0], json!({"Name": "Ada one", "SFDCUserName": "one@x.org", "SfdcUserId": "0055g00000AbCdEAAV", "IsActiveUser": true, "Manager__gr.Name": "Ada two"}));
+    assert_eq!(
+        row[0],
+        json!({"Name": "Ada one", "SFDCUserName": "one@x.org", "SfdcUserId": "0055g00000AbCdEAAV", "IsActiveUser": true, "Manager__gr.Name": "Ada two"})
+    );
     assert_eq!((&row[1]["SfdcUserId"], &row[1]["SFDCUserName"]), (&json!("005000000000001"), &json!("two@x.org")));
     caller.put("/v1/users/services/status?status=false", json!([one])).await.data();
     let list = json!({"includeTotal": true, "limit": 1, "page": 1, "orderBy": {"Name": "desc"}, "select": ["Name", "IsActiveUser"]});
-    assert_eq!(caller.post("/v1/users/services/list", list).await.data(), json!({"records": [{"Name": "Ada one", "IsActiveUser": false}], "total": 2}));
+    assert_eq!(
+        caller.post("/v1/users/services/list", list).await.data(),
+        json!({"records": [{"Name": "Ada one", "IsActiveUser": false}], "total": 2})
+    );
     caller.switch(json!({"user-errors": "partial"})).await;
     let data = create(json!([user("six"), user("one")])).await.data();
     assert_eq!((&data["count"], data["errors"].as_array().unwrap().len()), (&json!(1), 1));
@@ -610,8 +692,14 @@ async fn one_person_has_two_companies() {
     let whole = caller.get(&format!("/v1/peoplemgmt/v1.0/people/{gsid}")).await.data();
     assert_eq!((&whole["Name"], &whole["Email"]), (&json!("Jane Doe"), &json!("jane@ACME.com")));
     let rows = whole["companies"].as_array().unwrap();
-    assert_eq!((&rows[0]["Title"], &rows[0]["Role"], &rows[0]["Active"], &rows[0]["IsPrimaryCompany"]), (&json!("VP"), &json!("Champion"), &json!(true), &json!(false)));
-    assert_eq!((&rows[1]["Title"], &rows[1]["Company_ID"], &rows[1]["Person_ID"]), (&json!("Advisor"), &json!(companies[1]), &jane["Gsid"]));
+    assert_eq!(
+        (&rows[0]["Title"], &rows[0]["Role"], &rows[0]["Active"], &rows[0]["IsPrimaryCompany"]),
+        (&json!("VP"), &json!("Champion"), &json!(true), &json!(false))
+    );
+    assert_eq!(
+        (&rows[1]["Title"], &rows[1]["Company_ID"], &rows[1]["Person_ID"]),
+        (&json!("Advisor"), &json!(companies[1]), &jane["Gsid"])
+    );
     assert_eq!(caller.get("/v1/peoplemgmt/v1.0/people?email=JANE@acme.com").await.data()["Gsid"], jane["Gsid"]);
     caller.get("/v1/peoplemgmt/v1.0/people?email=").await.refused("GSOBJ_VQP1001");
     caller.get("/v1/peoplemgmt/v1.0/people?email=no@x.org").await.refused("GSOBJ_PEOPLE1001");
@@ -630,21 +718,32 @@ async fn one_person_has_two_companies() {
         (json!({"Email": "x@y.org", "companies": [{"Company_ID": "1P02"}]}), "GSOBJ_VDTGSID1001"),
         (json!({"Email": "x@y.org", "companies": [{"Company_ID": stranger}]}), "GSOBJ_VDTGSID1001"),
         (json!({"Email": "x@y.org", "companies": [{"Title": "CEO"}]}), "GSOBJ_VDTGSID1001"),
-        (json!({"Email": "x@y.org", "companies": [{"Company_ID": companies[0], "LastNpsScore": "high"}]}), "GSOBJ_VDTNUM1001"),
+        (
+            json!({"Email": "x@y.org", "companies": [{"Company_ID": companies[0], "LastNpsScore": "high"}]}),
+            "GSOBJ_VDTNUM1001",
+        ),
     ] {
         let said = put(body).await;
         assert_eq!(said.status, StatusCode::BAD_REQUEST);
         said.refused(code);
     }
-    assert_eq!((caller.count("person").await, caller.count("company_person").await), (1, 2), "a refused person leaves nothing");
+    assert_eq!(
+        (caller.count("person").await, caller.count("company_person").await),
+        (1, 2),
+        "a refused person leaves nothing"
+    );
 
     // Deleting a company that people hang on to is refused, deleting the person takes its companies along.
     let said = caller.delete(&format!("/v1/data/objects/company/{}", companies[0])).await;
     assert_eq!(said.status, StatusCode::INTERNAL_SERVER_ERROR);
     said.refused("GSOBJ_1003");
-    let said = caller.send(caller.request(Method::DELETE, "/v1/peoplemgmt/v1.0/people/async").json(&json!([gsid]))).await;
+    let said =
+        caller.send(caller.request(Method::DELETE, "/v1/peoplemgmt/v1.0/people/async").json(&json!([gsid]))).await;
     assert!(said.data()["statusId"].is_string());
-    assert_eq!((caller.count("person").await, caller.count("company_person").await, caller.count("record_delete_log").await), (0, 0, 3));
+    assert_eq!(
+        (caller.count("person").await, caller.count("company_person").await, caller.count("record_delete_log").await),
+        (0, 0, 3)
+    );
     caller.delete(&format!("/v1/data/objects/company/{}", companies[0])).await.data();
 }
 
@@ -677,7 +776,10 @@ async fn async_people_load_row_by_row() {
         {"Email": "bad", "Shoe": 1},
         {"Email": "c@x.org", "companies": [{"Company_ID": "1P02"}]},
         {"Email": "d@x.org"}]);
-    let id = caller.put("/v1/peoplemgmt/v1.0/people/async", json!({"records": records})).await.data()["statusId"].as_str().unwrap().to_owned();
+    let id = caller.put("/v1/peoplemgmt/v1.0/people/async", json!({"records": records})).await.data()["statusId"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let path = format!("/v1/peoplemgmt/v1.0/people/async/status/{id}");
     assert_eq!(caller.get(&path).await.data()["status"], "IN_PROGRESS");
     let status = caller.get(&path).await.data();
@@ -685,7 +787,10 @@ async fn async_people_load_row_by_row() {
     assert_eq!(status["people"][1]["Email"], "d@x.org");
     let errors = status["errors"].as_array().unwrap();
     assert_eq!(errors.iter().map(|error| error["rowNumber"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 1, 2]);
-    assert_eq!(errors[2], json!({"rowNumber": 2, "fieldName": "Company_ID", "value": "1P02", "errorCode": "GSOBJ_VDTGSID1001", "message": "Invalid GSID value"}));
+    assert_eq!(
+        errors[2],
+        json!({"rowNumber": 2, "fieldName": "Company_ID", "value": "1P02", "errorCode": "GSOBJ_VDTGSID1001", "message": "Invalid GSID value"})
+    );
     assert_eq!((caller.count("person").await, caller.count("company_person").await), (2, 1));
     let many: Vec<Json> = (0..51).map(|n| json!({"Email": format!("{n}@x.org")})).collect();
     caller.put("/v1/peoplemgmt/v1.0/people/async", json!({"records": many})).await.refused("GSOBJ_1002");
@@ -703,7 +808,10 @@ async fn bulk_import_loads_good_rows_and_lists_bad_ones() {
                Fewer,001000000000006\n\
                Acme again,0015g00000AbCdEAAV,,,\n";
     let status = caller.imported(csv).await;
-    assert_eq!((&status["totalRecords"], &status["successCount"], &status["failureCount"]), (&json!(7), &json!(3), &json!(4)));
+    assert_eq!(
+        (&status["totalRecords"], &status["successCount"], &status["failureCount"]),
+        (&json!(7), &json!(3), &json!(4))
+    );
     let failed = caller.get(status["failedRecordsUrl"].as_str().unwrap()).await.text;
     assert_eq!(
         failed,
@@ -713,9 +821,16 @@ async fn bulk_import_loads_good_rows_and_lists_bad_ones() {
          Edge,,1,,,GSOBJ_1007: Invalid field value (SfdcAccountId = null).\n\
          Fewer,001000000000006,\"GSOBJ_1002: Invalid field, please re-check data mapping (number of columns = 2).\"\n"
     );
-    let rows = caller.query("company", json!({"select": ["Name", "Employees"], "orderBy": {"Gsid": "asc"}})).await.records();
+    let rows =
+        caller.query("company", json!({"select": ["Name", "Employees"], "orderBy": {"Gsid": "asc"}})).await.records();
     // The last row of a key wins; its empty cells leave what is there.
-    assert_eq!(rows, [json!({"Name": "Acme again", "Employees": 250}), json!({"Name": "Bolt, \"Inc\"\r\nSecond line", "Employees": null})]);
+    assert_eq!(
+        rows,
+        [
+            json!({"Name": "Acme again", "Employees": 250}),
+            json!({"Name": "Bolt, \"Inc\"\r\nSecond line", "Employees": null})
+        ]
+    );
     caller.switch(json!({"bulk-empty-cells": "clear"})).await;
     let status = caller.imported("SfdcAccountId,Employees\n0015g00000AbCdEAAV,\n").await;
     assert_eq!((&status["successCount"], status.get("failedRecordsUrl")), (&json!(1), None));
@@ -770,13 +885,20 @@ async fn bulk_jobs_are_data() {
     let said = caller.import_as("account name\tOwner\nA\t005000000000001\nB\t005000000000002\n", "new").await;
     let status = caller.import_end(&said).await;
     assert_eq!((&status["successCount"], &status["failureCount"]), (&json!(1), &json!(1)));
-    let said = caller.import_as("Account Name\tIndustry\tOwner\nA\tRetail\t005000000000001\nZ\tRetail\t005000000000001\n", "change").await;
+    let said = caller
+        .import_as("Account Name\tIndustry\tOwner\nA\tRetail\t005000000000001\nZ\tRetail\t005000000000001\n", "change")
+        .await;
     let status = caller.import_end(&said).await;
     assert_eq!((&status["successCount"], &status["failureCount"]), (&json!(1), &json!(1)));
     let rows = caller.query("company", json!({"select": ["Name", "Industry", "Csm__gr.Name"]})).await.records();
     assert_eq!(rows, [json!({"Name": "A", "Industry": "Retail", "Csm__gr.Name": "Ada"})]);
     for object in ["gsuser", "person", "company_person", "nothing"] {
-        let wrong = BulkJob { object: object.to_owned(), mapping: Default::default(), lookups: Default::default(), ..job("x", Operation::Insert, &[]) };
+        let wrong = BulkJob {
+            object: object.to_owned(),
+            mapping: Default::default(),
+            lookups: Default::default(),
+            ..job("x", Operation::Insert, &[])
+        };
         let options = TenantOptions { bulk_jobs: vec![wrong], ..TenantOptions::default() };
         assert!(serve(options, ([127, 0, 0, 1], 0).into()).await.is_err(), "{object}");
     }
@@ -812,7 +934,13 @@ async fn bulk_export_gives_csv_in_chunks() {
         csv.push_str(&format!("\"C, {n}\",001{n:012}\n"));
     }
     caller.imported(csv).await;
-    let start = caller.post("/v3/exports/data/bulk/company", json!({"select": ["Gsid", "Name", "RenewalDate"], "orderBy": {"Gsid": "asc"}})).await.data();
+    let start = caller
+        .post(
+            "/v3/exports/data/bulk/company",
+            json!({"select": ["Gsid", "Name", "RenewalDate"], "orderBy": {"Gsid": "asc"}}),
+        )
+        .await
+        .data();
     let status = caller.get(&format!("/{}", start["statusURL"].as_str().unwrap())).await.data();
     assert_eq!((&status["jobStatus"], &status["totalRecords"]), (&json!("COMPLETED"), &json!(20_001)));
     let chunks = status["chunkDetails"].as_array().unwrap();
@@ -828,7 +956,8 @@ async fn bulk_export_gives_csv_in_chunks() {
 #[tokio::test]
 async fn quotas_are_windows_on_the_clock() {
     let clock = Clock::held_at(DateTime::parse_from_rfc3339("2026-03-01T10:00:59Z").unwrap().to_utc());
-    let limits = Limits { sync_per_minute: Some(3), users_per_hour: Some(1), bulk_per_hour: Some(1), ..Limits::default() };
+    let limits =
+        Limits { sync_per_minute: Some(3), users_per_hour: Some(1), bulk_per_hour: Some(1), ..Limits::default() };
     let caller = Caller::with(TenantOptions { clock, limits, ..TenantOptions::default() }).await;
     let list = "/v1/meta/services/objects/list";
     for _ in 0..2 {
@@ -837,7 +966,10 @@ async fn quotas_are_windows_on_the_clock() {
     // A refused call uses up the quota as well.
     caller.query("company", json!({})).await.refused("GSOBJ_1002");
     let said = caller.get(list).await;
-    assert_eq!((said.status, said.headers["x-ratelimit-limit"].to_str().unwrap()), (StatusCode::TOO_MANY_REQUESTS, "3, 50000"));
+    assert_eq!(
+        (said.status, said.headers["x-ratelimit-limit"].to_str().unwrap()),
+        (StatusCode::TOO_MANY_REQUESTS, "3, 50000")
+    );
     assert!(said.headers.get("retry-after").is_none());
     let id = said.headers["x-gs-request-id"].to_str().unwrap();
     let wanted = format!(
@@ -849,7 +981,10 @@ async fn quotas_are_windows_on_the_clock() {
     caller.get(list).await.data();
     caller.post("/v1/users/services", json!({"records": []})).await.refused("GU_2401");
     let said = caller.post("/v1/users/services", json!({"records": []})).await;
-    assert_eq!((said.status, said.refused("GU_2400")["errorDesc"].clone()), (StatusCode::TOO_MANY_REQUESTS, json!("Too many request")));
+    assert_eq!(
+        (said.status, said.refused("GU_2400")["errorDesc"].clone()),
+        (StatusCode::TOO_MANY_REQUESTS, json!("Too many request"))
+    );
     // People async counts as bulk, or as sync if the switch says so.
     let people = || caller.put("/v1/peoplemgmt/v1.0/people/async", json!({"records": [{"Email": "a@x.org"}]}));
     people().await.data();
@@ -859,7 +994,10 @@ async fn quotas_are_windows_on_the_clock() {
     caller.switch(json!({"people-async-class": "sync"})).await;
     people().await.data();
     let calls = caller.get("/__sandbox/calls").await.json();
-    assert_eq!(calls, json!({"accepted": {"sync": 6, "users": 2, "bulk": 2}, "refused": {"sync": 1, "users": 1, "bulk": 1}}));
+    assert_eq!(
+        calls,
+        json!({"accepted": {"sync": 6, "users": 2, "bulk": 2}, "refused": {"sync": 1, "users": 1, "bulk": 1}})
+    );
     caller.put("/__sandbox/quotas", Json::Null).await;
     for _ in 0..10 {
         people().await.data();
@@ -873,7 +1011,13 @@ async fn a_dump_has_every_record_and_custom_objects_are_files() {
         {"name": "Day__gc", "label": "Day", "type": "DATETIME", "custom": true},
         {"name": "Share__gc", "label": "Share", "type": "PERCENTAGE", "custom": true},
         {"name": "Company__gc", "label": "Company", "type": "LOOKUP", "custom": true, "lookup": {"object": "company", "on_delete": "DELETE"}}]}"#;
-    let caller = Caller::with(TenantOptions { quotas: false, schemas: vec![schema.to_owned()], clock: held(), ..TenantOptions::default() }).await;
+    let caller = Caller::with(TenantOptions {
+        quotas: false,
+        schemas: vec![schema.to_owned()],
+        clock: held(),
+        ..TenantOptions::default()
+    })
+    .await;
     let company = caller.insert("company", json!([{"Name": "A"}])).await;
     let record = json!({"Day__gc": "2022-07-01T06:36:00.000-07:00", "Share__gc": 12.5, "Company__gc": company[0]});
     let ids = caller.insert("usage__gc", json!([record])).await;
@@ -882,7 +1026,10 @@ async fn a_dump_has_every_record_and_custom_objects_are_files() {
     caller.post("/v1/data/objects/usage__gc", json!({"records": [{"Day__gc": "today"}]})).await.refused("GSOBJ_1005");
     let dump = caller.get("/__sandbox/dump/usage__gc").await.text;
     let line: Json = serde_json::from_str(dump.trim_end()).unwrap();
-    assert_eq!(line, json!({"Gsid": ids[0], "Day__gc": "2022-07-01T13:36:00Z", "Share__gc": 12.5, "Company__gc": company[0]}));
+    assert_eq!(
+        line,
+        json!({"Gsid": ids[0], "Day__gc": "2022-07-01T13:36:00Z", "Share__gc": 12.5, "Company__gc": company[0]})
+    );
     caller.delete(&format!("/v1/data/objects/company/{}", company[0])).await.data();
     assert_eq!(caller.count("usage__gc").await, 0);
 }

@@ -51,9 +51,14 @@ pub(super) async fn start(State(tenant): State<Arc<Tenant>>, Path(name): Path<St
     let malformed = |text: String| Reply::bad("GSOBJ_ESS_9150", text);
     let body: QueryBody =
         serde_json::from_slice(&bytes).map_err(|error| malformed(format!("Malformed query ({error}).")))?;
-    let query = compile(&tenant.catalog, object, body, &tenant.switches(), MOST_ROWS, MOST_ROWS).map_err(|refusal| {
-        if refusal.no_select { Reply::bad("GSOBJ_ESS_9104", "Select list is missing in the query") } else { malformed(refusal.text) }
-    })?;
+    let query =
+        compile(&tenant.catalog, object, body, &tenant.switches(), MOST_ROWS, MOST_ROWS).map_err(|refusal| {
+            if refusal.no_select {
+                Reply::bad("GSOBJ_ESS_9104", "Select list is missing in the query")
+            } else {
+                malformed(refusal.text)
+            }
+        })?;
     let worker = Arc::clone(&tenant);
     let found = tokio::task::spawn_blocking(move || {
         let rows = query.rows(&worker.catalog, &worker.read()).into_iter().map(|row| row as u32).collect();

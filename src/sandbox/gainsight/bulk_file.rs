@@ -72,12 +72,16 @@ impl Job {
             Error::config(format!("The bulk job `{}` of the sandbox {what}.", job.id))
                 .hint("its object and fields must be in the tenant's schema files")
         };
-        let object = catalog.object(&job.object).ok_or_else(|| wrong(format!("loads `{}`, which does not exist", job.object)))?;
+        let object = catalog
+            .object(&job.object)
+            .ok_or_else(|| wrong(format!("loads `{}`, which does not exist", job.object)))?;
         if !catalog.objects[object].bulk {
             return Err(wrong(format!("loads `{}`, which the Bulk API cannot load", job.object)));
         }
         let field = |name: &String| {
-            catalog.objects[object].field(name).ok_or_else(|| wrong(format!("names the field `{name}`, which does not exist")))
+            catalog.objects[object]
+                .field(name)
+                .ok_or_else(|| wrong(format!("names the field `{name}`, which does not exist")))
         };
         let keys = job.keys.iter().map(field).collect::<Result<Vec<_>>>()?;
         if keys.is_empty() != (job.operation == Operation::Insert) {
@@ -89,9 +93,11 @@ impl Job {
             .map(|(column, name)| Ok((column.to_lowercase(), field(name)?)))
             .collect::<Result<Vec<_>>>()?;
         let rules = Rules { formats: true, separator: switches.multi_select_separator };
-        let lookups = lookup_rules(catalog, object, Some(&job.lookups), rules)
-            .map_err(|fault| wrong(format!("has a lookup for `{}` that cannot be used ({})", fault.field, fault.shown())))?;
-        let separator = u8::try_from(job.separator).map_err(|_| wrong("has a separator that is no ASCII character".to_owned()))?;
+        let lookups = lookup_rules(catalog, object, Some(&job.lookups), rules).map_err(|fault| {
+            wrong(format!("has a lookup for `{}` that cannot be used ({})", fault.field, fault.shown()))
+        })?;
+        let separator =
+            u8::try_from(job.separator).map_err(|_| wrong("has a separator that is no ASCII character".to_owned()))?;
         Ok(Self { id: job.id.clone(), object, operation: job.operation, keys, mapping, lookups, separator })
     }
 
@@ -119,13 +125,16 @@ impl Job {
         let mut columns = Vec::with_capacity(names.len());
         for name in names {
             let name = std::str::from_utf8(name).map_err(|_| "the header is not UTF-8".to_owned())?.trim();
-            let mapped = self.mapping.iter().find(|(column, _)| *column == name.to_lowercase()).map(|(_, field)| *field);
+            let mapped =
+                self.mapping.iter().find(|(column, _)| *column == name.to_lowercase()).map(|(_, field)| *field);
             let field = mapped.or_else(|| object.field(name));
             let column = if self.lookups.iter().any(|rule| rule.uses(name)) {
                 Column::Helper(name.to_owned())
             } else {
                 match field {
-                    Some(field) if !object.fields[field].read_only || self.keys.contains(&field) => Column::Field(field),
+                    Some(field) if !object.fields[field].read_only || self.keys.contains(&field) => {
+                        Column::Field(field)
+                    }
                     Some(_) if switches.read_only_fields == Unwanted::Ignore => Column::Ignored,
                     None if switches.bulk_unknown_columns == Unwanted::Ignore => Column::Ignored,
                     _ => return Err(format!("column = {name}")),
@@ -144,13 +153,7 @@ impl Job {
 }
 
 /// Loads a file. `tell` hears the counts after each batch.
-pub(super) fn load(
-    tenant: &Tenant,
-    job: &Job,
-    switches: &Switches,
-    file: &[u8],
-    tell: impl Fn(&Outcome),
-) -> Outcome {
+pub(super) fn load(tenant: &Tenant, job: &Job, switches: &Switches, file: &[u8], tell: impl Fn(&Outcome)) -> Outcome {
     let mut outcome = Outcome::default();
     // The columns were checked when the file was taken; switches changed since then are no reason to stop.
     let Ok(columns) = job.columns(&tenant.catalog, switches, file) else { return outcome };
@@ -248,7 +251,9 @@ fn row(
             return Err(vec![Fault::new(Reason::NoMatch, &object.fields[at].name, Json::Null)]);
         }
         // A record is not made with an id of the caller's choice.
-        if let Some(at) = job.keys.iter().find(|at| object.fields[**at].kind == Kind::Gsid && object.fields[**at].read_only) {
+        if let Some(at) =
+            job.keys.iter().find(|at| object.fields[**at].kind == Kind::Gsid && object.fields[**at].read_only)
+        {
             return Err(vec![Fault::new(Reason::NoMatch, &object.fields[*at].name, Json::Null)]);
         }
         let absent = missing(catalog, job.object, &cells);
@@ -289,7 +294,8 @@ fn derive<'a>(
         .collect();
     let terms = Terms { catalog, switches, object: job.object, lookups: &job.lookups, keys: &job.keys, formats: false };
     for rule in &job.lookups {
-        let value_of = |column: &str| helpers.iter().find(|(name, _)| name.eq_ignore_ascii_case(column)).map(|(_, value)| value);
+        let value_of =
+            |column: &str| helpers.iter().find(|(name, _)| name.eq_ignore_ascii_case(column)).map(|(_, value)| value);
         match resolve(terms, store, rule, value_of) {
             Ok(cell) => put(cells, rule.target, cell),
             Err(fault) => faults.push(fault),

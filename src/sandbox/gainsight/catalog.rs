@@ -387,7 +387,11 @@ impl Catalog {
         });
         Field {
             length,
-            decimals: file.decimals.unwrap_or(if matches!(file.kind, Kind::Currency | Kind::Percentage) { 2 } else { 0 }),
+            decimals: file.decimals.unwrap_or(if matches!(file.kind, Kind::Currency | Kind::Percentage) {
+                2
+            } else {
+                0
+            }),
             lookup: file.lookup.map(|one| Lookup { object: one.object, target: None, on_delete: one.on_delete }),
             category,
             read_only: file.read_only || file.role != Role::None,
@@ -522,8 +526,10 @@ mod tests {
         let catalog = Catalog::read(
             "test",
             &[
-                r#"{"name":"company","fields":[{"name":"Tier__gc","label":"Tier","type":"STRING","custom":true}]}"#.to_owned(),
-                r#"{"name":"usage__gc","fields":[{"name":"Gsid","label":"GSID","type":"GSID","role":"gsid"}]}"#.to_owned(),
+                r#"{"name":"company","fields":[{"name":"Tier__gc","label":"Tier","type":"STRING","custom":true}]}"#
+                    .to_owned(),
+                r#"{"name":"usage__gc","fields":[{"name":"Gsid","label":"GSID","type":"GSID","role":"gsid"}]}"#
+                    .to_owned(),
             ],
         )
         .unwrap();

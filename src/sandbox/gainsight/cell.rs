@@ -118,9 +118,7 @@ pub(super) fn from_json<'a>(
         Json::String(text) if field.kind == Kind::Json => Ok(Cell::Text(Cow::Borrowed(text))),
         Json::String(text) => from_text(catalog, field, text, rules).map_err(|reason| match field.kind {
             // For a dropdown the refused value is an array, for all others the scalar (§2.3).
-            Kind::Picklist | Kind::Multi => {
-                Box::new(Fault::new(reason, &field.name, Json::Array(vec![value.clone()])))
-            }
+            Kind::Picklist | Kind::Multi => Box::new(Fault::new(reason, &field.name, Json::Array(vec![value.clone()]))),
             _ => refuse(reason),
         }),
         Json::Bool(flag) if field.kind == Kind::Boolean => Ok(Cell::Bool(*flag)),
@@ -151,12 +149,7 @@ pub(super) fn from_json<'a>(
 }
 
 /// Reads a text for a field: of JSON or, `""` then meaning the same, of a CSV cell.
-pub(super) fn from_text<'a>(
-    catalog: &Catalog,
-    field: &Field,
-    text: &'a str,
-    rules: Rules,
-) -> Result<Cell<'a>, Reason> {
+pub(super) fn from_text<'a>(catalog: &Catalog, field: &Field, text: &'a str, rules: Rules) -> Result<Cell<'a>, Reason> {
     // §12 item 10: a STRING keeps the empty text, for every other type it is null.
     if text.is_empty() && !matches!(field.kind, Kind::String | Kind::RichText) {
         return if field.nillable { Ok(Cell::Null) } else { Err(Reason::NotNullable) };
@@ -211,12 +204,7 @@ pub(super) fn from_text<'a>(
 }
 
 /// Reads a CSV cell: as text, but 0 and 1 are booleans too.
-pub(super) fn from_csv<'a>(
-    catalog: &Catalog,
-    field: &Field,
-    text: &'a str,
-    rules: Rules,
-) -> Result<Cell<'a>, Reason> {
+pub(super) fn from_csv<'a>(catalog: &Catalog, field: &Field, text: &'a str, rules: Rules) -> Result<Cell<'a>, Reason> {
     match (field.kind, text) {
         (Kind::Boolean, "1") => Ok(Cell::Bool(true)),
         (Kind::Boolean, "0") => Ok(Cell::Bool(false)),
@@ -251,7 +239,9 @@ fn multi<'a>(catalog: &Catalog, field: &Field, texts: &[&str]) -> Result<Cell<'a
 fn scaled_text(text: &str, decimals: u32, wrong: Reason) -> Result<i64, Reason> {
     let text = text.trim();
     let plain = text.strip_prefix(['-', '+']).unwrap_or(text);
-    if plain.is_empty() || !plain.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'-' | b'+')) {
+    if plain.is_empty()
+        || !plain.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'-' | b'+'))
+    {
         return Err(wrong);
     }
     if plain.bytes().any(|byte| matches!(byte, b'e' | b'E')) && plain.parse::<f64>().is_err() {

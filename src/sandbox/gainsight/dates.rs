@@ -64,9 +64,7 @@ fn two(number: u32, out: &mut Vec<u8>) {
 
 fn leading_date(text: &[u8]) -> Option<(i64, &[u8])> {
     let (year, month, day) = match text {
-        [_, _, _, _, b'-', _, _, b'-', _, _, ..] => {
-            (number(&text[..4])?, number(&text[5..7])?, number(&text[8..10])?)
-        }
+        [_, _, _, _, b'-', _, _, b'-', _, _, ..] => (number(&text[..4])?, number(&text[5..7])?, number(&text[8..10])?),
         [_, _, b'-', _, _, b'-', ..] | [_, _, b'/', _, _, b'/', ..] if text.len() >= 10 => {
             (number(&text[6..10])?, number(&text[..2])?, number(&text[3..5])?)
         }
@@ -187,7 +185,8 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        for text in ["", "210318", "2023-02-29", "2024-13-01", "22-03-2018", "2024-01-01T25:00:00Z", "2024-01-01 later"] {
+        for text in ["", "210318", "2023-02-29", "2024-13-01", "22-03-2018", "2024-01-01T25:00:00Z", "2024-01-01 later"]
+        {
             assert_eq!(shown(text), "refused", "{text}");
         }
     }

@@ -59,9 +59,7 @@ pub(super) async fn gate(State(tenant): State<Arc<Tenant>>, request: Request, ne
     let class = class_of(request.method(), request.uri().path(), switches.people_async_class);
     if let Err(refused) = tenant.quota.take(class, tenant.clock.now().timestamp(), switches.failed_calls_count) {
         let mut response = match class {
-            Class::Users => {
-                Reply::fail(StatusCode::TOO_MANY_REQUESTS, "GU_2400", "Too many request", b"null".to_vec())
-            }
+            Class::Users => Reply::fail(StatusCode::TOO_MANY_REQUESTS, "GU_2400", "Too many request", b"null".to_vec()),
             _ => Reply::Gateway {
                 status: StatusCode::TOO_MANY_REQUESTS,
                 code: "GS_APIG_2404",

@@ -102,7 +102,11 @@ pub(super) fn write_value(catalog: &Catalog, field: &Field, value: Value<'_>, sh
         (Value::Int(value), Kind::DateTime) if show.dates == Dates::EpochMs => write_int(value, out),
         (Value::Int(value), Kind::Date | Kind::DateTime) => {
             out.push(b'"');
-            if field.kind == Kind::Date { write_date(value, out) } else { write_datetime(value, out) }
+            if field.kind == Kind::Date {
+                write_date(value, out)
+            } else {
+                write_datetime(value, out)
+            }
             out.push(b'"');
         }
         (Value::Int(value), Kind::Gsid | Kind::Lookup) => {

@@ -110,7 +110,8 @@ fn element(catalog: &Catalog, at: usize, wanted: &Wanted) -> Json {
     if wanted.by_label {
         fields.sort_by(|left, right| left.label.cmp(&right.label));
     }
-    let fields: Vec<Json> = fields.into_iter().map(|field| field_element(catalog, object, field, wanted.options)).collect();
+    let fields: Vec<Json> =
+        fields.into_iter().map(|field| field_element(catalog, object, field, wanted.options)).collect();
     json!({
         "objectId": format!("{}-object", object.name), "objectName": object.name, "dbName": object.name,
         "label": object.label, "labelPlural": object.plural, "objectType": object.object_type,

@@ -195,11 +195,8 @@ pub async fn serve(options: TenantOptions, address: SocketAddr) -> Result<Runnin
         tokens: Mutex::default(),
     };
     let quota = Quota::new(options.quotas.then_some(options.limits));
-    let bulk_jobs = options
-        .bulk_jobs
-        .into_iter()
-        .map(|job| KnownJob { object: job.object, id: job.id, keys: job.keys })
-        .collect();
+    let bulk_jobs =
+        options.bulk_jobs.into_iter().map(|job| KnownJob { object: job.object, id: job.id, keys: job.keys }).collect();
     let clock = options.clock;
     let tenant = Arc::new(Tenant::new(catalog, options.switches, quota, clock.clone(), logins, imports));
     let server = Server::start(routes::router(&tenant), clock, address).await?;

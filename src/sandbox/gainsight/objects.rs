@@ -58,12 +58,7 @@ pub(super) struct Keys {
 }
 
 /// A write's records and lookups, counted and checked.
-fn checked(
-    tenant: &Tenant,
-    switches: &Switches,
-    object: usize,
-    body: &WriteBody,
-) -> Result<Vec<LookupRule>, Reply> {
+fn checked(tenant: &Tenant, switches: &Switches, object: usize, body: &WriteBody) -> Result<Vec<LookupRule>, Reply> {
     if !tenant.catalog.objects[object].is_low_volume() {
         return Err(Reply::bad("GSOBJ_1023", "Invalid API called, please refer to API documentation"));
     }
@@ -71,12 +66,14 @@ fn checked(
         return Err(Reply::bad("GSOBJ_1002", format!("{INVALID_FIELD} (records = []).")));
     }
     if body.records.len() > MOST_RECORDS {
-        let text = format!("{} records given, maximum {MOST_RECORDS} records are allowed in one call", body.records.len());
+        let text =
+            format!("{} records given, maximum {MOST_RECORDS} records are allowed in one call", body.records.len());
         return Err(Reply::bad("GSOBJ_1002", text));
     }
     let rules = super::cell::Rules { formats: true, separator: switches.multi_select_separator };
-    lookup_rules(&tenant.catalog, object, body.lookups.as_ref(), rules)
-        .map_err(|fault| Reply::bad("GSOBJ_1002", format!("{INVALID_FIELD} (lookups.{} = {}).", fault.field, fault.shown())))
+    lookup_rules(&tenant.catalog, object, body.lookups.as_ref(), rules).map_err(|fault| {
+        Reply::bad("GSOBJ_1002", format!("{INVALID_FIELD} (lookups.{} = {}).", fault.field, fault.shown()))
+    })
 }
 
 /// `POST /v1/data/objects/{object}`.
@@ -272,7 +269,11 @@ fn written(count: usize, unmatched: &[Vec<Fault>], records: Vec<u8>) -> Vec<u8> 
     data.extend_from_slice(b"{\"count\":");
     write_int(count as i64, &mut data);
     data.extend_from_slice(b",\"errors\":");
-    if unmatched.is_empty() { data.extend_from_slice(b"null") } else { write_object_errors(unmatched, &mut data) }
+    if unmatched.is_empty() {
+        data.extend_from_slice(b"null")
+    } else {
+        write_object_errors(unmatched, &mut data)
+    }
     data.extend_from_slice(b",\"records\":[");
     data.extend_from_slice(&records);
     data.extend_from_slice(b"]}");
@@ -285,9 +286,9 @@ pub(super) async fn query(State(tenant): State<Arc<Tenant>>, Path(name): Path<St
     let body: QueryBody = tenant.json(body).await?;
     // A scan may take long: not on the threads that serve the connections.
     let worker = Arc::clone(&tenant);
-    tokio::task::spawn_blocking(move || read(&worker, object, body))
-        .await
-        .unwrap_or_else(|_| Err(Reply::fail(StatusCode::INTERNAL_SERVER_ERROR, "GU_1101", "Oops, something went wrong", b"null".to_vec())))
+    tokio::task::spawn_blocking(move || read(&worker, object, body)).await.unwrap_or_else(|_| {
+        Err(Reply::fail(StatusCode::INTERNAL_SERVER_ERROR, "GU_1101", "Oops, something went wrong", b"null".to_vec()))
+    })
 }
 
 /// Runs a query.

@@ -109,7 +109,8 @@ pub(super) fn upsert(
     };
     let rules = Rules { formats: true, separator: switches.multi_select_separator };
     let (on_person, on_company) = split_lookups(catalog, &fields, body)?;
-    let person_lookups = lookup_rules(catalog, fields.person, on_person.as_ref(), rules).map_err(|fault| vec![fault])?;
+    let person_lookups =
+        lookup_rules(catalog, fields.person, on_person.as_ref(), rules).map_err(|fault| vec![fault])?;
     let company_lookups =
         lookup_rules(catalog, fields.company_person, on_company.as_ref(), rules).map_err(|fault| vec![fault])?;
     let terms = Terms { catalog, switches, object: fields.person, lookups: &person_lookups, keys: &[], formats: true };
@@ -191,10 +192,8 @@ fn company_cells<'a>(
         return Err(vec![Fault::new(Reason::NoCompany, "Company_ID", value)]);
     }
     // Person_ID is mandatory too, and put in later.
-    let absent: Vec<Fault> = missing(terms.catalog, terms.object, &cells)
-        .into_iter()
-        .filter(|fault| fault.field != "Person_ID")
-        .collect();
+    let absent: Vec<Fault> =
+        missing(terms.catalog, terms.object, &cells).into_iter().filter(|fault| fault.field != "Person_ID").collect();
     if absent.is_empty() { Ok(cells) } else { Err(absent) }
 }
 
@@ -334,7 +333,12 @@ pub(super) async fn get_by_email(State(tenant): State<Arc<Tenant>>, Params(param
     };
     let mut found = Vec::new();
     let mut store = tenant.write();
-    store.tables[fields.person].find(&[fields.email], &[Cell::Text(email.as_str().into())], Compare::Folded, &mut found);
+    store.tables[fields.person].find(
+        &[fields.email],
+        &[Cell::Text(email.as_str().into())],
+        Compare::Folded,
+        &mut found,
+    );
     let Some(row) = found.first() else { return Err(no_person(Json::from(email))) };
     Ok(whole(&tenant, &mut store, &fields, *row))
 }

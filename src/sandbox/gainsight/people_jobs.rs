@@ -55,7 +55,10 @@ fn counted(count: usize) -> Result<(), Reply> {
     match count {
         0 => Err(Reply::bad("GSOBJ_VCRUDR1001", "Row info is null")),
         1..=MOST_RECORDS => Ok(()),
-        _ => Err(Reply::bad("GSOBJ_1002", format!("{count} records given, maximum {MOST_RECORDS} records are allowed in one call"))),
+        _ => Err(Reply::bad(
+            "GSOBJ_1002",
+            format!("{count} records given, maximum {MOST_RECORDS} records are allowed in one call"),
+        )),
     }
 }
 
@@ -69,7 +72,8 @@ pub(super) async fn put_many(State(tenant): State<Arc<Tenant>>, body: Body) -> A
     let mut errors = Vec::new();
     let mut store = tenant.write();
     for (number, record) in body.records.into_iter().enumerate() {
-        let written = PersonBody::of(record).and_then(|body| upsert(&tenant.catalog, &switches, &mut store, &body, now));
+        let written =
+            PersonBody::of(record).and_then(|body| upsert(&tenant.catalog, &switches, &mut store, &body, now));
         match written {
             Ok(row) => rows.push(row as u32),
             Err(faults) => errors.extend(faults.iter().map(|fault| people_error(fault, Some(number)))),
@@ -84,7 +88,8 @@ pub(super) async fn delete_many(State(tenant): State<Arc<Tenant>>, body: Body) -
     let Some(fields) = Fields::of(&tenant.catalog) else { return Err(Reply::unknown_route()) };
     let body: Json = tenant.json(body).await?;
     let list = body.as_array().or_else(|| body.get("gsids")?.as_array()).or_else(|| body.get("records")?.as_array());
-    let ids: Option<Vec<&str>> = list.and_then(|list| list.iter().map(|one| one.as_str().or_else(|| one.get("Gsid")?.as_str())).collect());
+    let ids: Option<Vec<&str>> =
+        list.and_then(|list| list.iter().map(|one| one.as_str().or_else(|| one.get("Gsid")?.as_str())).collect());
     let ids = ids.ok_or_else(|| Reply::bad("GSOBJ_1002", format!("{INVALID_FIELD} (a list of GSIDs is expected).")))?;
     counted(ids.len())?;
     let switches = tenant.switches();
@@ -121,7 +126,8 @@ pub(super) async fn status(State(tenant): State<Arc<Tenant>>, Path(id): Path<Str
         return Ok(Reply::json(&json!({"status": "IN_PROGRESS", "count": 0, "errors": [], "people": []})));
     }
     let errors = Json::from(job.errors.clone());
-    let mut data = format!("{{\"status\":\"COMPLETED\",\"count\":{},\"errors\":{errors},\"people\":[", job.rows.len()).into_bytes();
+    let mut data = format!("{{\"status\":\"COMPLETED\",\"count\":{},\"errors\":{errors},\"people\":[", job.rows.len())
+        .into_bytes();
     let (rows, deleted) = (job.rows.clone(), job.deleted);
     drop(jobs);
     if !deleted {

@@ -215,9 +215,7 @@ fn listed(kind: Kind, operator: &str) -> bool {
         Kind::Boolean => matches!(operator, "EQ" | "NE"),
         Kind::Date | Kind::DateTime => comparison || null || operator == "BTW",
         Kind::Number | Kind::Currency | Kind::Percentage => comparison || null || among,
-        Kind::Picklist => {
-            matches!(operator, "EQ" | "NE" | "INCLUDES" | "EXCLUDES") || text || among || null
-        }
+        Kind::Picklist => matches!(operator, "EQ" | "NE" | "INCLUDES" | "EXCLUDES") || text || among || null,
         Kind::Multi => null || matches!(operator, "INCLUDES" | "EXCLUDES"),
         _ => comparison || null || text || among,
     }
@@ -248,7 +246,11 @@ fn test(
     };
     let wrong = |value: &Json| Refusal {
         no_select: false,
-        text: format!("{INVALID_FIELD} ({} = {}).", field.name, value.as_str().map_or_else(|| value.to_string(), str::to_owned)),
+        text: format!(
+            "{INVALID_FIELD} ({} = {}).",
+            field.name,
+            value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+        ),
     };
     let probe = |value: &Json| probe(catalog, &path, value).ok_or_else(|| wrong(value));
     let one = || match values {
@@ -277,7 +279,12 @@ fn test(
         "GTE" => Op::Greater(one()?, true),
         "BTW" => match values {
             [from, to] => Op::Between(probe(from)?, probe(to)?),
-            _ => return refuse(format!("{INVALID_FIELD} (operator = BTW, name = {}: two values are expected).", field.name)),
+            _ => {
+                return refuse(format!(
+                    "{INVALID_FIELD} (operator = BTW, name = {}: two values are expected).",
+                    field.name
+                ));
+            }
         },
         "IN" | "NOT_IN" if values.is_empty() => {
             return refuse(format!("{INVALID_FIELD} (operator = {operator}, name = {}: no value).", field.name));

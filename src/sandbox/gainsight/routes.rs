@@ -58,8 +58,5 @@ pub(super) fn router(tenant: &Arc<Tenant>) -> Router {
         .route("/__sandbox/dump/{object}", get(control::dump))
         .route("/__sandbox/switches", get(control::switches).put(control::set_switches))
         .route("/__sandbox/quotas", get(control::quotas).put(control::set_quotas));
-    api.merge(open)
-        .fallback(gate::nowhere)
-        .layer(DefaultBodyLimit::disable())
-        .with_state(Arc::clone(tenant))
+    api.merge(open).fallback(gate::nowhere).layer(DefaultBodyLimit::disable()).with_state(Arc::clone(tenant))
 }

@@ -119,8 +119,7 @@ impl Query {
                 .iter()
                 .map(|(path, backwards)| {
                     let field = &catalog.objects[path.object].fields[path.field];
-                    let order =
-                        in_order(catalog, field, store.value(path, *left), store.value(path, *right));
+                    let order = in_order(catalog, field, store.value(path, *left), store.value(path, *right));
                     if *backwards { order.reverse() } else { order }
                 })
                 .find(|order| order.is_ne())
@@ -254,19 +253,11 @@ fn passes(catalog: &Catalog, field: &Field, value: Value<'_>, test: &Test) -> bo
     match &test.op {
         Op::Equal(probe) => with(probe) == Some(Ordering::Equal),
         Op::NotEqual(probe) => value != Value::Null && with(probe) != Some(Ordering::Equal),
-        Op::Less(probe, or_equal) => {
-            with(probe).is_some_and(|order| order.is_lt() || (*or_equal && order.is_eq()))
-        }
-        Op::Greater(probe, or_equal) => {
-            with(probe).is_some_and(|order| order.is_gt() || (*or_equal && order.is_eq()))
-        }
-        Op::Between(from, to) => {
-            with(from).is_some_and(Ordering::is_ge) && with(to).is_some_and(Ordering::is_le)
-        }
+        Op::Less(probe, or_equal) => with(probe).is_some_and(|order| order.is_lt() || (*or_equal && order.is_eq())),
+        Op::Greater(probe, or_equal) => with(probe).is_some_and(|order| order.is_gt() || (*or_equal && order.is_eq())),
+        Op::Between(from, to) => with(from).is_some_and(Ordering::is_ge) && with(to).is_some_and(Ordering::is_le),
         Op::In(probes) => probes.iter().any(|probe| with(probe) == Some(Ordering::Equal)),
-        Op::NotIn(probes) => {
-            value != Value::Null && !probes.iter().any(|probe| with(probe) == Some(Ordering::Equal))
-        }
+        Op::NotIn(probes) => value != Value::Null && !probes.iter().any(|probe| with(probe) == Some(Ordering::Equal)),
         Op::Contains(part, ignore) => text(*ignore, &|text| contains(text, part)),
         Op::NotContains(part, ignore) => text(*ignore, &|text| !contains(text, part)),
         Op::Starts(part, ignore) => text(*ignore, &|text| text.starts_with(part)),
@@ -289,7 +280,9 @@ fn in_order(catalog: &Catalog, field: &Field, left: Value<'_>, right: Value<'_>)
         (Value::Null, _) => Ordering::Greater,
         (_, Value::Null) => Ordering::Less,
         (Value::Bool(left), Value::Bool(right)) => left.cmp(&right),
-        (Value::Int(left), Value::Int(right)) if !field.kind.is_id() && field.kind != Kind::Picklist => left.cmp(&right),
+        (Value::Int(left), Value::Int(right)) if !field.kind.is_id() && field.kind != Kind::Picklist => {
+            left.cmp(&right)
+        }
         (left, right) => text_of(catalog, field, left).cmp(&text_of(catalog, field, right)),
     }
 }

@@ -193,7 +193,11 @@ impl Table {
             let entry = index.entries[next as usize];
             let row = entry.row as usize;
             let matches = || {
-                index.fields.iter().zip(key).all(|(field, cell)| same(self.columns[*field].get(row), cell, index.compare))
+                index
+                    .fields
+                    .iter()
+                    .zip(key)
+                    .all(|(field, cell)| same(self.columns[*field].get(row), cell, index.compare))
             };
             if self.is_live(row) && matches() {
                 found.push(row);

@@ -110,8 +110,8 @@ async fn write(tenant: &Arc<Tenant>, body: Body, key: Option<&str>) -> Answer {
     let general = if key.is_none() { "GU_2401" } else { "GU_2402" };
     let fields = Fields::of(tenant)?;
     let body = tenant.body(body).await?;
-    let mut body: UsersBody =
-        serde_json::from_slice(&body).map_err(|error| Reply::bad(general, format!("Invalid request body ({error}).")))?;
+    let mut body: UsersBody = serde_json::from_slice(&body)
+        .map_err(|error| Reply::bad(general, format!("Invalid request body ({error}).")))?;
     let key = key.map(|key| key_field(tenant, &fields, key)).transpose()?;
     if body.records.is_empty() || body.records.len() > MOST_RECORDS {
         let text = format!("{} records given, 1 to {MOST_RECORDS} records are allowed in one call", body.records.len());
@@ -307,11 +307,13 @@ fn cell_json(tenant: &Tenant, cell: &Cell<'_>) -> Json {
 }
 
 fn folded_name<'a>(cells: &'a Cells<'_>, fields: &Fields) -> Value<'a> {
-    cells.iter().find_map(|(at, cell)| match cell {
-        Cell::Text(text) if *at == fields.username => Some(Value::Text(text.as_bytes())),
-        _ => None,
-    })
-    .unwrap_or(Value::Null)
+    cells
+        .iter()
+        .find_map(|(at, cell)| match cell {
+            Cell::Text(text) if *at == fields.username => Some(Value::Text(text.as_bytes())),
+            _ => None,
+        })
+        .unwrap_or(Value::Null)
 }
 
 fn same_name(left: Value<'_>, right: Value<'_>) -> bool {
@@ -369,10 +371,8 @@ pub(super) async fn status(State(tenant): State<Arc<Tenant>>, Params(params): Pa
     let now = tenant.now();
     let mut store = tenant.write();
     let table = &mut store.tables[fields.object];
-    let rows: Vec<Option<usize>> = ids
-        .iter()
-        .map(|id| tenant.catalog.gsids.read(id.as_bytes()).and_then(|id| table.row_of(id)))
-        .collect();
+    let rows: Vec<Option<usize>> =
+        ids.iter().map(|id| tenant.catalog.gsids.read(id.as_bytes()).and_then(|id| table.row_of(id))).collect();
     let faults: Vec<Vec<Fault>> = ids
         .iter()
         .zip(&rows)
@@ -436,7 +436,18 @@ mod tests {
     fn the_schema_has_every_field_with_a_rule() {
         let catalog = Catalog::read("test", &[]).unwrap();
         let object = &catalog.objects[catalog.object("gsuser").unwrap()];
-        for name in ["Name", "FirstName", "LastName", "Email", "SFDCUserName", "Manager", "CompanyID", "SystemType", "IsActiveUser", "PermissionBundles"] {
+        for name in [
+            "Name",
+            "FirstName",
+            "LastName",
+            "Email",
+            "SFDCUserName",
+            "Manager",
+            "CompanyID",
+            "SystemType",
+            "IsActiveUser",
+            "PermissionBundles",
+        ] {
             assert!(object.field(name).is_some(), "{name}");
         }
     }
