@@ -189,7 +189,6 @@ pub(super) fn load(tenant: &Tenant, job: &Job, switches: &Switches, file: &[u8],
 }
 
 /// Writes one row or says why not.
-#[expect(clippy::too_many_arguments, reason = "the state of one loop")]
 fn row(
     tenant: &Tenant,
     job: &Job,
@@ -273,7 +272,6 @@ fn row(
 }
 
 /// Resolves the job's derived mappings for one row.
-#[expect(clippy::too_many_arguments, reason = "the state of one loop")]
 fn derive<'a>(
     catalog: &Catalog,
     job: &Job,

@@ -1,3 +1,5 @@
 //! What several tests share.
 
+pub(crate) mod org;
 pub(crate) mod scripted;
+pub(crate) mod tables;
