@@ -8,4 +8,6 @@ mod engine;
 mod extract;
 mod land;
 mod ledger;
+mod matching;
+mod sandbox_gainsight;
 mod support;

@@ -3,3 +3,4 @@
 pub(crate) mod flaky;
 pub(crate) mod org;
 pub(crate) mod scripted;
+pub(crate) mod tables;
