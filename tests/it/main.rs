@@ -10,4 +10,5 @@ mod land;
 mod ledger;
 mod matching;
 mod sandbox_gainsight;
+mod reference_model;
 mod support;

@@ -4,3 +4,5 @@ pub(crate) mod flaky;
 pub(crate) mod org;
 pub(crate) mod scripted;
 pub(crate) mod tables;
+pub(crate) mod model;
+pub(crate) mod worlds;
