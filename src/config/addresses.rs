@@ -63,11 +63,8 @@ pub(super) fn is_loopback(url: &Url) -> bool {
 /// Scheme and host, nothing else.
 fn address(text: &str, example: &str) -> Result<Url, Complaint> {
     let text = text.trim();
-    let whole = if text.contains("://") {
-        text.to_owned()
-    } else {
-        format!("https://{}", text.trim_start_matches('/'))
-    };
+    let whole =
+        if text.contains("://") { text.to_owned() } else { format!("https://{}", text.trim_start_matches('/')) };
     let url = Url::parse(&whole)
         .ok()
         .filter(|url| url.host_str().is_some_and(|host| !host.is_empty()))
@@ -122,9 +119,15 @@ mod tests {
             ("https://login.salesforce.com", "remove `domain` and write org = \"production\""),
             ("https://test.salesforce.com", "remove `domain` and write org = \"sandbox\""),
             ("acme.salesforce.com", "write https://acme.my.salesforce.com; Setup → My Domain shows your org's"),
-            ("https://my.salesforce.com", "write https://your-domain.my.salesforce.com; Setup → My Domain shows your org's"),
+            (
+                "https://my.salesforce.com",
+                "write https://your-domain.my.salesforce.com; Setup → My Domain shows your org's",
+            ),
             ("https://evil.example", "write https://your-domain.my.salesforce.com; Setup → My Domain shows your org's"),
-            ("https://bücher.my.salesforce.com", "write https://your-domain.my.salesforce.com; Setup → My Domain shows your org's"),
+            (
+                "https://bücher.my.salesforce.com",
+                "write https://your-domain.my.salesforce.com; Setup → My Domain shows your org's",
+            ),
             ("http://acme.my.salesforce.com", "write https://acme.my.salesforce.com"),
             ("ftp://acme.my.salesforce.com", "write https://acme.my.salesforce.com"),
             ("https://acme.my.salesforce.com/services/data", "write https://acme.my.salesforce.com"),

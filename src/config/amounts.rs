@@ -19,7 +19,9 @@ const TIMES: &[(&str, u64)] = &[("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_
 /// `2GB`, `512 MB`, `1.5g`: multiples of 1024, as memory is counted.
 pub(super) fn bytes(text: &str) -> Result<u64, String> {
     let lower = text.to_lowercase().replace("ib", "b");
-    amount(&lower, SIZES).filter(|bytes| *bytes > 0).ok_or_else(|| "write a size such as \"2GB\" or \"512MB\"".to_owned())
+    amount(&lower, SIZES)
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| "write a size such as \"2GB\" or \"512MB\"".to_owned())
 }
 
 /// `10m`, `30 s`, `1h`.
@@ -50,7 +52,8 @@ mod tests {
 
     #[test]
     fn sizes_and_times_are_read_as_people_write_them() {
-        for (text, wanted) in [("2GB", 2 << 30), ("512 MB", 512 << 20), ("1.5g", 3 << 29), ("2GiB", 2 << 30), ("7b", 7)] {
+        for (text, wanted) in [("2GB", 2 << 30), ("512 MB", 512 << 20), ("1.5g", 3 << 29), ("2GiB", 2 << 30), ("7b", 7)]
+        {
             assert_eq!(bytes(text), Ok(wanted), "{text}");
         }
         for wrong in ["", "2", "GB", "-1GB", "0GB", "1e3GB", "99999999999TB"] {

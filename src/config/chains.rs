@@ -28,7 +28,11 @@ pub(super) fn read(name: String, table: Table<'_>) -> ReadChain {
     let on_failure = table
         .choice(
             "on_failure",
-            &[("stop", OnFailure::Stop), ("continue", OnFailure::Continue), ("skip_dependents", OnFailure::SkipDependents)],
+            &[
+                ("stop", OnFailure::Stop),
+                ("continue", OnFailure::Continue),
+                ("skip_dependents", OnFailure::SkipDependents),
+            ],
         )
         .map_or(OnFailure::Stop, |found| found.value);
     let place = table.place.clone();
@@ -94,7 +98,8 @@ fn order(chain: &ReadChain, jobs: &BTreeMap<String, Job>, sink: &Sink) {
         }
         let looked_up: BTreeSet<&str> = job.target.derives.iter().map(|derive| derive.lookup.as_str()).collect();
         for object in looked_up.into_iter().filter(|object| !loads(job, object)) {
-            let loaded_at = chain.jobs.iter().position(|other| jobs.get(&other.value).is_some_and(|other| loads(other, object)));
+            let loaded_at =
+                chain.jobs.iter().position(|other| jobs.get(&other.value).is_some_and(|other| loads(other, object)));
             match loaded_at {
                 Some(at) if at < index => {}
                 Some(at) => {
@@ -102,7 +107,10 @@ fn order(chain: &ReadChain, jobs: &BTreeMap<String, Job>, sink: &Sink) {
                     sink.warn(
                         &member.place,
                         format!("`{}` looks up `{object}`, which `{later}` loads later in the chain", job.name),
-                        format!("put \"{later}\" before \"{}\", or its new records are found only by the next run", job.name),
+                        format!(
+                            "put \"{later}\" before \"{}\", or its new records are found only by the next run",
+                            job.name
+                        ),
                     );
                 }
                 None => {
@@ -111,13 +119,21 @@ fn order(chain: &ReadChain, jobs: &BTreeMap<String, Job>, sink: &Sink) {
                         Some(loader) => format!("add \"{}\" before it, or make sure that it has run", loader.name),
                         None => format!("make sure that something else fills `{object}`"),
                     };
-                    sink.warn(&member.place, format!("`{}` looks up `{object}`, which nothing before it in the chain loads", job.name), hint);
+                    sink.warn(
+                        &member.place,
+                        format!("`{}` looks up `{object}`, which nothing before it in the chain loads", job.name),
+                        hint,
+                    );
                 }
             }
         }
     }
     if connections.len() > 1 {
         let message = format!("the members of `{}` use different connections", chain.chain.name);
-        sink.warn(&chain.place, message, "their windows end by the clock of the first member's org; split the chain if that is not meant");
+        sink.warn(
+            &chain.place,
+            message,
+            "their windows end by the clock of the first member's org; split the chain if that is not meant",
+        );
     }
 }

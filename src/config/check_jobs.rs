@@ -24,7 +24,8 @@ pub(super) struct Known<'a> {
 /// Checks the jobs together and fills in what they leave to the project.
 pub(super) fn check(mut read: Vec<ReadJob>, known: &Known<'_>, sink: &Sink) -> BTreeMap<String, Job> {
     for job in &mut read {
-        job.job.salesforce = connection(job.salesforce.as_ref(), "salesforce", known.salesforce.keys(), job, known, sink);
+        job.job.salesforce =
+            connection(job.salesforce.as_ref(), "salesforce", known.salesforce.keys(), job, known, sink);
         job.job.gainsight = connection(job.gainsight.as_ref(), "gainsight", known.gainsight.keys(), job, known, sink);
         dependencies(job, known, sink);
         match job.job.target.object {
@@ -67,7 +68,9 @@ fn connection<'a>(
             match all.as_slice() {
                 [only] => (*only).to_owned(),
                 many if many.contains(&kind) => kind.to_owned(),
-                [] if known.incomplete || !known.connections.is_empty() && known.connections.contains(kind) => kind.to_owned(),
+                [] if known.incomplete || !known.connections.is_empty() && known.connections.contains(kind) => {
+                    kind.to_owned()
+                }
                 [] => {
                     let place = if kind == "salesforce" { &read.places.source } else { &read.places.target };
                     sink.report(
@@ -99,7 +102,8 @@ fn dependencies(read: &ReadJob, known: &Known<'_>, sink: &Sink) {
         } else if !seen.insert(&job.value) {
             sink.report(&job.place, format!("`{}` is named twice", job.value), "remove one of the two");
         } else if !known.jobs.contains(&job.value) && !known.incomplete {
-            let hint = words::meant(&job.value, known.jobs.iter().map(String::as_str).filter(|name| *name != read.job.name));
+            let hint =
+                words::meant(&job.value, known.jobs.iter().map(String::as_str).filter(|name| *name != read.job.name));
             sink.report(&job.place, format!("there is no job `{}`", job.value), hint);
         }
     }
@@ -107,7 +111,7 @@ fn dependencies(read: &ReadJob, known: &Known<'_>, sink: &Sink) {
 
 fn identifiers(read: &ReadJob, sink: &Sink) {
     let target = &read.job.target;
-    if target.identifiers().next().is_none() && !target.maps.is_empty() {
+    if !read.flawed && target.identifiers().next().is_none() {
         let hint = match target.object {
             TargetObject::User => "add identifier = true to the mapping of `SFDCUserName`",
             _ => "add identifier = true to the mapping that names a record, such as the Salesforce id",
@@ -146,6 +150,9 @@ fn people_key(read: &mut ReadJob, known: &Known<'_>, sink: &Sink) {
             ),
             None => {}
         }
+    }
+    if read.flawed {
+        return;
     }
     for field in missing {
         sink.report(
@@ -187,8 +194,14 @@ fn tables(read: &[ReadJob], sink: &Sink) {
         if let Some(what) = differ {
             sink.report(
                 &one.places.source,
-                format!("the job lands {what} in the table `{}` that `{}` lands too", one.job.source.table, other.job.name),
-                format!("give it a table of its own: add table = \"{}_{}\" under [source]", one.job.source.table, one.job.name),
+                format!(
+                    "the job lands {what} in the table `{}` that `{}` lands too",
+                    one.job.source.table, other.job.name
+                ),
+                format!(
+                    "give it a table of its own: add table = \"{}_{}\" under [source]",
+                    one.job.source.table, one.job.name
+                ),
             );
         }
     }

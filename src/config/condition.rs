@@ -4,8 +4,9 @@
 //! condition, and the slips of people who think in SQL.
 
 /// Words that begin another clause; a condition that holds one outside texts and parentheses would change the statement.
-const CLAUSES: &[&str] =
-    &["SELECT", "FROM", "WHERE", "GROUP", "HAVING", "ORDER", "LIMIT", "OFFSET", "WITH", "FOR", "USING", "TYPEOF", "UNION"];
+const CLAUSES: &[&str] = &[
+    "SELECT", "FROM", "WHERE", "GROUP", "HAVING", "ORDER", "LIMIT", "OFFSET", "WITH", "FOR", "USING", "TYPEOF", "UNION",
+];
 
 /// `Err` holds what is wrong, and what to write instead.
 pub(super) fn check(condition: &str) -> Result<(), (String, String)> {
@@ -51,7 +52,9 @@ pub(super) fn check(condition: &str) -> Result<(), (String, String)> {
             ';' => return wrong("the condition holds `;`", "remove it"),
             '=' if before == '=' => return wrong("SOQL has no `==`", "write ="),
             '&' | '|' => return wrong("SOQL has no `&` and no `|`", "write AND or OR"),
-            '-' if before == '-' => return wrong("SOQL has no comments", "put the comment beside `where` in the file, after #"),
+            '-' if before == '-' => {
+                return wrong("SOQL has no comments", "put the comment beside `where` in the file, after #");
+            }
             _ => {}
         }
         if depth < 0 {
@@ -60,7 +63,10 @@ pub(super) fn check(condition: &str) -> Result<(), (String, String)> {
         before = c;
     }
     if in_text {
-        return wrong("a text in the condition has no end", "add the closing ', and write \\' for a quote inside a text");
+        return wrong(
+            "a text in the condition has no end",
+            "add the closing ', and write \\' for a quote inside a text",
+        );
     }
     if depth > 0 {
         return wrong("the condition opens a parenthesis that it does not close", "add the `)`");

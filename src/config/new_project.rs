@@ -85,12 +85,17 @@ impl NewProject {
         let existing: Vec<_> =
             files.iter().filter(|(path, _)| path.exists()).map(|(path, _)| path.display().to_string()).collect();
         if !existing.is_empty() {
-            return Err(Error::config(format!("there are files already that a new project would replace: {}", existing.join(", ")))
-                .hint("take another folder, or move them away"));
+            return Err(Error::config(format!(
+                "there are files already that a new project would replace: {}",
+                existing.join(", ")
+            ))
+            .hint("take another folder, or move them away"));
         }
         for (path, text) in &files {
             write_new(path, text).map_err(|e| {
-                Error::unavailable(format!("{} cannot be written", path.display())).hint("make the folder writable").source(e)
+                Error::unavailable(format!("{} cannot be written", path.display()))
+                    .hint("make the folder writable")
+                    .source(e)
             })?;
         }
         Ok(files.into_iter().map(|(path, _)| path).collect())
@@ -99,7 +104,9 @@ impl NewProject {
     fn main_file(&self) -> String {
         let domain = match &self.salesforce_domain {
             Some(domain) => format!("domain = {}", quoted(domain)),
-            None => "# domain = \"https://your-domain.my.salesforce.com\"   # if the org has a custom domain".to_owned(),
+            None => {
+                "# domain = \"https://your-domain.my.salesforce.com\"   # if the org has a custom domain".to_owned()
+            }
         };
         let client_id = self.salesforce_client_id.as_deref().unwrap_or("the consumer key of your connected app");
         let url = self.gainsight_url.as_deref().unwrap_or("https://your-company.gainsightcloud.com");

@@ -228,7 +228,11 @@ fn read_jobs(root: &Path, sink: &Sink) -> (Vec<ReadJob>, BTreeSet<String>, bool)
         let text = match std::fs::read_to_string(root.join(&path)) {
             Ok(text) => text,
             Err(e) => {
-                sink.report(&Place::file(&path), format!("it cannot be read: {e}"), "save it as text (UTF-8) that you may read");
+                sink.report(
+                    &Place::file(&path),
+                    format!("it cannot be read: {e}"),
+                    "save it as text (UTF-8) that you may read",
+                );
                 unread = true;
                 continue;
             }
@@ -244,7 +248,9 @@ fn read_jobs(root: &Path, sink: &Sink) -> (Vec<ReadJob>, BTreeSet<String>, bool)
             continue;
         };
         match names.get(&name) {
-            Some(other) => sink.report(&place, format!("`{name}` is the name of the job in {other} too"), "rename one of the two"),
+            Some(other) => {
+                sink.report(&place, format!("`{name}` is the name of the job in {other} too"), "rename one of the two")
+            }
             None => {
                 names.insert(name, path);
                 jobs.extend(job);

@@ -7,7 +7,9 @@ use url::Url;
 
 use super::addresses;
 use super::amounts;
-use super::connection::{BulkJob, GainsightAuth, GainsightConnection, GainsightLimits, SalesforceAuth, SalesforceConnection};
+use super::connection::{
+    BulkJob, GainsightAuth, GainsightConnection, GainsightLimits, SalesforceAuth, SalesforceConnection,
+};
 use super::job::SecretRef;
 use super::secrets;
 use super::tree::Table;
@@ -70,7 +72,11 @@ fn salesforce(name: &str, table: Table<'_>) -> Option<SalesforceConnection> {
             );
         }
     }
-    let host = if org.as_ref().is_some_and(|org| org.value) { "https://test.salesforce.com" } else { "https://login.salesforce.com" };
+    let host = if org.as_ref().is_some_and(|org| org.value) {
+        "https://test.salesforce.com"
+    } else {
+        "https://login.salesforce.com"
+    };
     let login_url = match (&domain_given, domain) {
         (Some(_), domain) => domain,
         (None, _) => Url::parse(host).ok(),
@@ -79,10 +85,9 @@ fn salesforce(name: &str, table: Table<'_>) -> Option<SalesforceConnection> {
         .parsed("api_version", |text| {
             let version = text.strip_prefix(['v', 'V']).unwrap_or(text);
             let number = version.strip_suffix(".0").and_then(|number| number.parse::<u32>().ok());
-            number
-                .filter(|number| (47..1000).contains(number))
-                .map(|_| version.to_owned())
-                .ok_or_else(|| format!("write a version such as \"{API_VERSION}\"; Bulk API 2.0 queries began with 47.0"))
+            number.filter(|number| (47..1000).contains(number)).map(|_| version.to_owned()).ok_or_else(|| {
+                format!("write a version such as \"{API_VERSION}\"; Bulk API 2.0 queries began with 47.0")
+            })
         })
         .map_or(API_VERSION.to_owned(), |found| found.value);
     let page_rows = table.number("page_rows", 1_000..=250_000).map_or(PAGE_ROWS, |found| found.value);
@@ -90,12 +95,21 @@ fn salesforce(name: &str, table: Table<'_>) -> Option<SalesforceConnection> {
     let overlap = table.parsed("overlap", |text| within(text, 86_400)).map_or(OVERLAP, |found| found.value);
     let auth = salesforce_auth(&table, domain_given.is_some());
     table.end();
-    Some(SalesforceConnection { name: name.to_owned(), login_url: login_url?, api_version, auth: auth?, page_rows, lag, overlap })
+    Some(SalesforceConnection {
+        name: name.to_owned(),
+        login_url: login_url?,
+        api_version,
+        auth: auth?,
+        page_rows,
+        lag,
+        overlap,
+    })
 }
 
 fn salesforce_auth(table: &Table<'_>, has_domain: bool) -> Option<SalesforceAuth> {
     use SalesforceGrant::{ClientCredentials, JwtBearer, RefreshToken};
-    let grants = [("refresh_token", RefreshToken), ("client_credentials", ClientCredentials), ("jwt_bearer", JwtBearer)];
+    let grants =
+        [("refresh_token", RefreshToken), ("client_credentials", ClientCredentials), ("jwt_bearer", JwtBearer)];
     let grant = table.need_choice("auth", &grants);
     let client_id = table.need_text("client_id", "write the consumer key of the connected app: client_id = \"3MVG…\"");
     let client_id = client_id.map(|found| found.value);
@@ -139,7 +153,11 @@ fn salesforce_auth(table: &Table<'_>, has_domain: bool) -> Option<SalesforceAuth
             unused(&["client_secret", "refresh_token"], "jwt_bearer");
             let username = table.need_text("username", "write the user that the program acts as: username = \"…\"");
             let private_key = need_secret(table, "private_key", "SF_PRIVATE_KEY");
-            Some(SalesforceAuth::JwtBearer { client_id: client_id?, username: username?.value, private_key: private_key? })
+            Some(SalesforceAuth::JwtBearer {
+                client_id: client_id?,
+                username: username?.value,
+                private_key: private_key?,
+            })
         }
     }
 }
@@ -159,7 +177,11 @@ fn gainsight(name: &str, table: Table<'_>) -> Option<GainsightConnection> {
                 if words::is_api_name(&plain) {
                     return Some(plain);
                 }
-                table.report(&field.place, format!("`{}` is not a field of `person`", field.value), "write its API name, such as \"Email\"");
+                table.report(
+                    &field.place,
+                    format!("`{}` is not a field of `person`", field.value),
+                    "write its API name, such as \"Email\"",
+                );
                 None
             })
             .collect(),
@@ -252,7 +274,11 @@ fn bulk(table: Table<'_>) -> (Option<String>, Option<String>, BTreeMap<String, B
     for (object, job) in table.named_tables("jobs") {
         let lower = object.to_ascii_lowercase();
         if matches!(lower.as_str(), "gsuser" | "user" | "person" | "company_person" | "people") {
-            job.report(&job.place, format!("Gainsight's bulk import does not load `{object}`"), "remove this job: people and users have routes of their own");
+            job.report(
+                &job.place,
+                format!("Gainsight's bulk import does not load `{object}`"),
+                "remove this job: people and users have routes of their own",
+            );
         }
         let id = job.need_text("id", "write the job's id, as the tenant's job page prints it");
         let keys = job.texts("keys").unwrap_or_default();

@@ -30,6 +30,8 @@ pub(super) struct ReadJob {
     pub(super) gainsight: Option<Found<String>>,
     /// `[target] person_key`: this job's own key of `person`.
     pub(super) person_key: Option<Vec<Found<String>>>,
+    /// Whether something in its target is wrong already, so that what is missing there may only be misspelt.
+    pub(super) flawed: bool,
     pub(super) places: Places,
 }
 
@@ -39,7 +41,6 @@ pub(super) struct Places {
     pub(super) source: Place,
     pub(super) target: Place,
     pub(super) maps: Vec<Place>,
-    pub(super) derives: Vec<Place>,
 }
 
 /// Reads a job. The name comes back even if the rest is wrong, so that others may name the job.
@@ -81,7 +82,8 @@ pub(super) fn read(table: Table<'_>) -> (Option<Found<String>>, Option<ReadJob>)
                 salesforce,
                 gainsight: read.connection,
                 person_key: read.person_key,
-                places: Places { source: source_place, target: read.place, maps: read.maps, derives: read.derives },
+                flawed: read.flawed,
+                places: Places { source: source_place, target: read.place, maps: read.maps },
             })
         }
         _ => None,
@@ -102,7 +104,11 @@ fn read_source(table: Table<'_>) -> (Source, Option<Found<String>>, Place) {
     let connection = table.text("connection");
     let object = table.need_text("object", "write the object's API name: object = \"Account\"");
     if let Some(object) = object.as_ref().filter(|object| !words::is_api_name(&object.value)) {
-        table.report(&object.place, format!("`{}` is not the API name of an object", object.value), "letters, digits and `_`; custom objects end in `__c`");
+        table.report(
+            &object.place,
+            format!("`{}` is not the API name of an object", object.value),
+            "letters, digits and `_`; custom objects end in `__c`",
+        );
     }
     let object = object.map(|found| found.value).unwrap_or_default();
     let given = table.texts("fields");
@@ -137,7 +143,11 @@ fn read_source(table: Table<'_>) -> (Source, Option<Found<String>>, Place) {
     }
     let named = table.text("table");
     if let Some(name) = named.as_ref().filter(|name| !words::is_name(&name.value)) {
-        table.report(&name.place, format!("`{}` cannot name a table of the lake", name.value), words::name_rule(&name.value));
+        table.report(
+            &name.place,
+            format!("`{}` cannot name a table of the lake", name.value),
+            words::name_rule(&name.value),
+        );
     }
     let condition = table.text("where");
     if let Some(condition) = &condition
@@ -160,20 +170,27 @@ struct ReadTarget {
     target: Target,
     connection: Option<Found<String>>,
     person_key: Option<Vec<Found<String>>>,
+    flawed: bool,
     place: Place,
     maps: Vec<Place>,
-    derives: Vec<Place>,
 }
 
 fn read_target(table: Table<'_>, fields: Option<&[String]>) -> Option<ReadTarget> {
+    let sink = table.sink();
+    let before = sink.problem_count();
     let connection = table.text("connection");
-    let object = table.need_text("object", "write object = \"user\", \"people\" or the API name of an object, such as \"company\"");
+    let object = table
+        .need_text("object", "write object = \"user\", \"people\" or the API name of an object, such as \"company\"");
     let object = object.and_then(|found| target_object(&table, &found));
     let operation = table
-        .choice("operation", &[("upsert", Operation::Upsert), ("insert", Operation::Insert), ("update", Operation::Update)])
+        .choice(
+            "operation",
+            &[("upsert", Operation::Upsert), ("insert", Operation::Insert), ("update", Operation::Update)],
+        )
         .map_or(Operation::Upsert, |found| found.value);
     let on_null = table.choice("on_null", ON_NULL).map_or(OnNull::Overwrite, |found| found.value);
-    let on_delete = table.choice("on_delete", &[("ignore", OnDelete::Ignore)]).map_or(OnDelete::Ignore, |found| found.value);
+    let on_delete =
+        table.choice("on_delete", &[("ignore", OnDelete::Ignore)]).map_or(OnDelete::Ignore, |found| found.value);
     let person_key = match &object {
         Some(TargetObject::People) => table.texts("person_key"),
         _ => {
@@ -197,7 +214,7 @@ fn read_target(table: Table<'_>, fields: Option<&[String]>) -> Option<ReadTarget
         maps: Vec::new(),
         derives: Vec::new(),
     };
-    let (mut maps, mut derives) = (Vec::new(), Vec::new());
+    let mut maps = Vec::new();
     for map in map_tables {
         let at = map.place.clone();
         if let Some(map) = read_map(map, object.as_ref(), fields, on_null, &mut written) {
@@ -206,13 +223,12 @@ fn read_target(table: Table<'_>, fields: Option<&[String]>) -> Option<ReadTarget
         }
     }
     for derive in derive_tables {
-        let at = derive.place.clone();
         if let Some(derive) = read_derive(derive, object.as_ref(), fields, &mut written) {
             target.derives.push(derive);
-            derives.push(at);
         }
     }
-    object.map(|_| ReadTarget { target, connection, person_key, place, maps, derives })
+    let flawed = sink.problem_count() > before;
+    object.map(|_| ReadTarget { target, connection, person_key, flawed, place, maps })
 }
 
 fn target_object(table: &Table<'_>, found: &Found<String>) -> Option<TargetObject> {
@@ -261,7 +277,12 @@ fn read_map(
         }
     }
     table.end();
-    Some(FieldMap { from: from?.value, to: to?.value, identifier: identifier.is_some_and(|found| found.value), on_null })
+    Some(FieldMap {
+        from: from?.value,
+        to: to?.value,
+        identifier: identifier.is_some_and(|found| found.value),
+        on_null,
+    })
 }
 
 fn read_derive(
@@ -271,8 +292,16 @@ fn read_derive(
     written: &mut Vec<(TargetField, Option<usize>)>,
 ) -> Option<Derive> {
     let to = target_field(&table, object, written);
-    table.without_effect("identifier", "a derived field cannot be part of the key", "remove it, and mark a field of [[target.map]]");
-    table.without_effect("from", "a derived mapping has its sources in `match`", "write match = [{ from = \"…\", to = \"…\" }]");
+    table.without_effect(
+        "identifier",
+        "a derived field cannot be part of the key",
+        "remove it, and mark a field of [[target.map]]",
+    );
+    table.without_effect(
+        "from",
+        "a derived mapping has its sources in `match`",
+        "write match = [{ from = \"…\", to = \"…\" }]",
+    );
     let lookup = table
         .need_text("lookup", "write the object that is searched: lookup = \"gsuser\"")
         .and_then(|found| lookup_object(&table, found));
@@ -391,7 +420,11 @@ fn target_field(
         },
     };
     if !words::is_api_name(field) {
-        table.report(&found.place, format!("`{}` is not a field", found.value), "write its API name, such as `SfdcAccountId`");
+        table.report(
+            &found.place,
+            format!("`{}` is not a field", found.value),
+            "write its API name, such as `SfdcAccountId`",
+        );
         return None;
     }
     if let Some(system) = SYSTEM_FIELDS.iter().find(|system| system.eq_ignore_ascii_case(field)) {

@@ -14,11 +14,7 @@ use crate::telemetry::Secret;
 
 /// Reads a secret. `tokens` looks up the token store of the secret's connection by name. Relative files are those of the
 /// project at `root`.
-pub fn resolve(
-    secret: &SecretRef,
-    root: &Path,
-    tokens: impl FnOnce(&str) -> Result<Option<Secret>>,
-) -> Result<Secret> {
+pub fn resolve(secret: &SecretRef, root: &Path, tokens: impl FnOnce(&str) -> Result<Option<Secret>>) -> Result<Secret> {
     let value = match secret {
         SecretRef::Env(name) => std::env::var(name).map_err(|e| match e {
             std::env::VarError::NotPresent => Error::config(format!("the environment variable {name} is not set"))
@@ -122,7 +118,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         write_secret_file(&folder.path().join("new/key"), "s3cret").unwrap();
         std::fs::write(folder.path().join("empty"), "\n").unwrap();
-        let get = |secret: &SecretRef| resolve(secret, folder.path(), |name| Ok((name == "known").then(|| Secret::new("kept"))));
+        let get = |secret: &SecretRef| {
+            resolve(secret, folder.path(), |name| Ok((name == "known").then(|| Secret::new("kept"))))
+        };
         assert_eq!(get(&SecretRef::File("new/key".into())).unwrap().reveal(), "s3cret");
         assert_eq!(get(&SecretRef::Ledger("known".into())).unwrap().reveal(), "kept");
         assert!(!get(&SecretRef::Env("PATH".into())).unwrap().reveal().is_empty());

@@ -80,6 +80,11 @@ impl<'a> Table<'a> {
         self.sink.warn(place, message, hint);
     }
 
+    /// Where its problems go.
+    pub(super) fn sink(&self) -> &'a Sink {
+        self.sink
+    }
+
     /// Whether the key is written at all.
     pub(super) fn has(&self, key: &str) -> bool {
         self.entries.contains_key(key)
@@ -119,7 +124,11 @@ impl<'a> Table<'a> {
             DeValue::Array(_) => "a list",
             DeValue::Table(_) => "a table",
         };
-        self.report(place, format!("this must be {wanted}, but it is {kind}"), format!("write it like this: {example}"));
+        self.report(
+            place,
+            format!("this must be {wanted}, but it is {kind}"),
+            format!("write it like this: {example}"),
+        );
     }
 
     /// A text; an empty one is reported and counts as absent.
@@ -237,7 +246,11 @@ impl<'a> Table<'a> {
             return Some(Found { value: None, place });
         }
         if value.is_str() {
-            self.report(&place, "this must be a number of calls", format!("write {key} = 100, or {key} = \"unlimited\""));
+            self.report(
+                &place,
+                "this must be a number of calls",
+                format!("write {key} = 100, or {key} = \"unlimited\""),
+            );
             return None;
         }
         let found = self.as_number(key, value, place, 1..=u32::MAX)?;

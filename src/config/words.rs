@@ -17,7 +17,9 @@ pub(super) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>)
 pub(super) fn meant<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
     match nearest(wrong, known.iter().copied()) {
-        Some(word) if word.eq_ignore_ascii_case(wrong) => format!("write `{word}`: capital and small letters count here"),
+        Some(word) if word.eq_ignore_ascii_case(wrong) => {
+            format!("write `{word}`: capital and small letters count here")
+        }
         Some(word) => format!("did you mean `{word}`?"),
         None if known.is_empty() => "remove it".to_owned(),
         None => format!("use one of: {}", known.join(", ")),
