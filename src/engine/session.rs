@@ -1,7 +1,6 @@
 //! The limits that all sessions share, and the one place where a session is made.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::execution::SessionStateBuilder;

@@ -797,7 +797,7 @@ fn chains_are_checked() {
     let warnings: Vec<_> = folder.load().warnings().iter().map(|warning| warning.to_string()).collect();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     insta::assert_snapshot!(warnings[0], @r#"
-    sf2gs.toml: chains.salesforce_company_person_sync.jobs[1] (line 44): `company_person_sync` looks up `company`, which `company_sync` loads later in the chain
+    sf2gs.toml: chains.salesforce_company_person_sync.jobs[1] (line 40): `company_person_sync` looks up `company`, which `company_sync` loads later in the chain
       hint: put "company_sync" before "company_person_sync", or its new records are found only by the next run
     "#);
     folder.replace("sf2gs.toml", "\"company_person_sync\", \"company_sync\"]", "\"company_person_sync\"]");
