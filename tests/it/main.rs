@@ -4,8 +4,10 @@
 
 mod connect_http;
 mod connect_salesforce;
+mod engine;
 mod extract;
 mod land;
 mod ledger;
 mod matching;
+mod sandbox_gainsight;
 mod support;
