@@ -8,6 +8,7 @@ mod connect_salesforce;
 mod engine;
 mod extract;
 mod land;
+mod layers;
 mod ledger;
 mod matching;
 mod sandbox_gainsight;
