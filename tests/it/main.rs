@@ -7,6 +7,7 @@ mod connect_salesforce;
 mod extract;
 mod land;
 mod ledger;
+mod load;
 mod matching;
 mod sandbox_gainsight;
 mod support;

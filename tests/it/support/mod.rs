@@ -1,5 +1,8 @@
 //! What several tests share.
 
+pub(crate) mod cutting;
+pub(crate) mod hiding;
 pub(crate) mod org;
 pub(crate) mod scripted;
 pub(crate) mod tables;
+pub(crate) mod tenant;
