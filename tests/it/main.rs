@@ -8,6 +8,7 @@ mod engine;
 mod extract;
 mod land;
 mod ledger;
+mod load;
 mod matching;
 mod sandbox_gainsight;
 mod support;
