@@ -10,6 +10,7 @@ mod extract;
 mod land;
 mod layers;
 mod ledger;
+mod load;
 mod matching;
 mod sandbox_gainsight;
 mod support;
