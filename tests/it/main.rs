@@ -9,6 +9,7 @@ mod engine;
 mod extract;
 mod gainsight;
 mod land;
+mod layers;
 mod ledger;
 mod load;
 mod matching;
