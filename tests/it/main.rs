@@ -1,4 +1,15 @@
 //! The integration tests: one binary, the real program.
 
+#![cfg(test)]
+
+mod config;
 mod connect_http;
+mod connect_salesforce;
+mod engine;
+mod extract;
+mod land;
+mod ledger;
+mod load;
+mod matching;
+mod sandbox_gainsight;
 mod support;

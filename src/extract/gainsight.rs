@@ -1,1 +1,0 @@
-//! Gainsight objects as Arrow batches.

@@ -1,0 +1,126 @@
+//! Where the next run of a job starts: its watermark, and the rows to try again.
+
+use chrono::{DateTime, Utc};
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+
+use super::Ledger;
+use super::values::{micros, time};
+use crate::error::Result;
+
+/// Up to where a job's source has been dealt with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watermark {
+    /// Everything that changed before is done.
+    pub until: DateTime<Utc>,
+    /// `Job::source_hash` of the run that moved it; another one means that everything must be read again.
+    pub source_hash: String,
+    /// `Job::spec_hash` of that run; another one means that every row must be compared again.
+    pub spec_hash: String,
+}
+
+/// A row that waits for something that was missing, and is tried again by the next run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// The source row.
+    pub source_id: String,
+    /// Why, as in the rejects.
+    pub code: String,
+    /// The target field, if one is to blame.
+    pub field: Option<String>,
+}
+
+/// A watermark with its job, as `activity` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatermarkOf {
+    /// The job.
+    pub job: String,
+    /// The run that moved it.
+    pub run: String,
+    /// The watermark.
+    pub watermark: Watermark,
+}
+
+/// A row to try again with its job, as `activity` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingOf {
+    /// The job.
+    pub job: String,
+    /// The run that left it.
+    pub run: String,
+    /// The row.
+    pub pending: Pending,
+}
+
+impl Ledger {
+    /// The job's watermark; `None` before its first success.
+    pub fn watermark(&self, job: &str) -> Result<Option<Watermark>> {
+        self.read(|c| {
+            let mut statement = c.prepare_cached("SELECT * FROM watermarks WHERE job = ?1")?;
+            Ok(statement.query_row([job], watermark_from_row).optional()?.map(|of| of.watermark))
+        })
+    }
+
+    /// Every job's watermark.
+    pub fn watermarks(&self) -> Result<Vec<WatermarkOf>> {
+        self.read(|c| {
+            let mut statement = c.prepare_cached("SELECT * FROM watermarks ORDER BY job")?;
+            let rows = statement.query_map([], watermark_from_row)?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// The rows that the next run of the job tries again, by source id.
+    pub fn pending(&self, job: &str) -> Result<Vec<Pending>> {
+        Ok(self.pending_of(Some(job))?.into_iter().map(|of| of.pending).collect())
+    }
+
+    /// The rows to try again of one job, or of all.
+    pub fn pending_of(&self, job: Option<&str>) -> Result<Vec<PendingOf>> {
+        self.read(|c| {
+            let mut statement =
+                c.prepare_cached("SELECT * FROM pending WHERE ?1 IS NULL OR job = ?1 ORDER BY job, source_id")?;
+            let rows = statement.query_map([job], pending_from_row)?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+}
+
+pub(super) fn set_watermark(tx: &Transaction<'_>, job: &str, run: &str, watermark: &Watermark) -> Result<()> {
+    tx.execute(
+        "INSERT OR REPLACE INTO watermarks (job, until_at, source_hash, spec_hash, run) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![job, micros(watermark.until), watermark.source_hash, watermark.spec_hash, run],
+    )?;
+    Ok(())
+}
+
+/// Puts the rows in place of the job's list. A row that is named twice keeps its first reason.
+pub(super) fn replace(tx: &Transaction<'_>, job: &str, run: &str, rows: &[Pending]) -> Result<()> {
+    tx.execute("DELETE FROM pending WHERE job = ?1", [job])?;
+    let mut insert = tx.prepare_cached(
+        "INSERT OR IGNORE INTO pending (job, source_id, code, field, run) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    for row in rows {
+        insert.execute(params![job, row.source_id, row.code, row.field, run])?;
+    }
+    Ok(())
+}
+
+fn watermark_from_row(row: &Row<'_>) -> rusqlite::Result<WatermarkOf> {
+    Ok(WatermarkOf {
+        job: row.get("job")?,
+        run: row.get("run")?,
+        watermark: Watermark {
+            until: time(row, "until_at")?,
+            source_hash: row.get("source_hash")?,
+            spec_hash: row.get("spec_hash")?,
+        },
+    })
+}
+
+fn pending_from_row(row: &Row<'_>) -> rusqlite::Result<PendingOf> {
+    Ok(PendingOf {
+        job: row.get("job")?,
+        run: row.get("run")?,
+        pending: Pending { source_id: row.get("source_id")?, code: row.get("code")?, field: row.get("field")? },
+    })
+}

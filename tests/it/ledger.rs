@@ -1,0 +1,294 @@
+//! The ledger's promises, on a file and with a clock that stands still.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sf2gs::clock::Clock;
+use sf2gs::error::ErrorKind;
+use sf2gs::ledger::{
+    ChainRun, Counters, Landed, Ledger, MirrorState, NewChunk, NewEdit, NewRun, Outcome, Pending, RunFilter, RunStatus,
+    Watermark,
+};
+use sf2gs::telemetry::{CallClass, Secret};
+
+struct World {
+    folder: tempfile::TempDir,
+    clock: Clock,
+    ledger: Ledger,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let clock = Clock::held_at(at(0));
+        let ledger = Ledger::open(&folder.path().join("new/ledger.db"), clock.clone()).expect("a new ledger");
+        Self { folder, clock, ledger }
+    }
+
+    /// The ledger as another process sees it.
+    fn again(&self) -> Ledger {
+        Ledger::open(self.ledger.path(), self.clock.clone()).expect("the ledger again")
+    }
+}
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_700_000_000 + seconds, 0).expect("a time")
+}
+
+fn new_run() -> NewRun {
+    NewRun {
+        chain: Some(ChainRun { id: "c1".into(), name: "chain".into(), order: 2 }),
+        source_hash: "s".into(),
+        spec_hash: "m".into(),
+        from: None,
+        until: Some(at(-300)),
+        full: true,
+    }
+}
+
+fn watermark(until: DateTime<Utc>) -> Watermark {
+    Watermark { until, source_hash: "s".into(), spec_hash: "m".into() }
+}
+
+fn success() -> Outcome {
+    Outcome {
+        status: RunStatus::PartialSuccess,
+        counters: Counters { extracted: 10, inserted: 4, updated: 3, unchanged: 2, rejected: 1, ..Default::default() },
+        calls: [(CallClass::GainsightSync, 3)].into(),
+        error: None,
+        watermark: Some(watermark(at(-300))),
+        pending: Some(vec![Pending {
+            source_id: "003".into(),
+            code: "LOOKUP_NO_MATCH".into(),
+            field: Some("company_person.Company_ID".into()),
+        }]),
+    }
+}
+
+#[test]
+fn a_run_is_stored_with_its_watermark_and_what_to_try_again() {
+    let w = World::new();
+    let lease = w.ledger.acquire("contacts").unwrap();
+    let run = w.ledger.begin_run(&lease, new_run()).unwrap();
+    assert_eq!(run.status, RunStatus::Running);
+    w.ledger.record_step(&run.id, "extract", 10, &serde_json::json!({"soql": "SELECT Id FROM Contact"})).unwrap();
+    w.ledger.record_step(&run.id, "load", 7, &serde_json::json!({})).unwrap();
+    w.clock.advance(TimeDelta::seconds(5));
+    let run = w.ledger.finish_run(&lease, &run.id, &success()).unwrap();
+    drop(lease);
+
+    let other = w.again();
+    assert_eq!(other.find_run(run.short_id()).unwrap(), run);
+    assert_eq!(other.find_run(&run.id[..20]).unwrap(), run);
+    assert_eq!((run.seconds(), run.attempts, run.chain.clone().unwrap().order), (Some(5.0), 1, 2));
+    assert_eq!(run.calls, [(CallClass::GainsightSync, 3)].into());
+    assert_eq!(other.watermark("contacts").unwrap(), Some(watermark(at(-300))));
+    assert_eq!(other.pending("contacts").unwrap(), success().pending.unwrap());
+    let steps = other.steps(Some(&run.id)).unwrap();
+    assert_eq!(
+        steps.iter().map(|s| (s.order, s.step.as_str(), s.rows)).collect::<Vec<_>>(),
+        [(1, "extract", 10), (2, "load", 7)]
+    );
+    assert!(other.leases().unwrap().is_empty());
+    assert!(other.unfinished_run("contacts").unwrap().is_none());
+}
+
+#[test]
+fn a_broken_identity_of_the_counters_moves_nothing() {
+    let w = World::new();
+    let lease = w.ledger.acquire("contacts").unwrap();
+    let run = w.ledger.begin_run(&lease, new_run()).unwrap();
+    let mut outcome = success();
+    outcome.counters.rejected = 0;
+    let error = w.ledger.finish_run(&lease, &run.id, &outcome).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Bug);
+    assert!(error.message().contains("read 10 rows") && error.message().contains("accounts for 9"), "{error}");
+    assert_eq!(w.ledger.watermark("contacts").unwrap(), None);
+    assert_eq!(w.ledger.unfinished_run("contacts").unwrap().unwrap().id, run.id);
+}
+
+#[test]
+fn a_failed_run_leaves_the_watermark_and_can_be_taken_up_again() {
+    let w = World::new();
+    let lease = w.ledger.acquire("contacts").unwrap();
+    let first = w.ledger.begin_run(&lease, new_run()).unwrap();
+    let failed = Outcome {
+        status: RunStatus::Failed,
+        error: Some("the tenant is away".into()),
+        watermark: None,
+        pending: None,
+        ..success()
+    };
+    w.ledger.finish_run(&lease, &first.id, &failed).unwrap();
+    let moved = Outcome { watermark: success().watermark, ..failed };
+    let lease = w.ledger.acquire("contacts").unwrap();
+    let again = w.ledger.resume_run(&lease, &first.id, None).unwrap();
+    assert_eq!((again.status, again.attempts, again.until, again.error), (RunStatus::Running, 2, first.until, None));
+    assert_eq!(w.ledger.finish_run(&lease, &first.id, &moved).unwrap_err().kind(), ErrorKind::Bug);
+    let done = w.ledger.finish_run(&lease, &first.id, &success()).unwrap();
+    assert_eq!(done.calls, [(CallClass::GainsightSync, 6)].into(), "calls of both attempts");
+}
+
+#[test]
+fn a_job_has_one_live_holder() {
+    let w = World::new();
+    let lease = w.ledger.acquire("contacts").unwrap();
+    let run = w.ledger.begin_run(&lease, new_run()).unwrap();
+    let error = w.again().acquire("contacts").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert!(error.message().contains(&format!("process {}", std::process::id())), "{error}");
+    assert!(error.message().contains(&run.id), "{error}");
+    w.ledger.acquire("another job").unwrap();
+    drop(lease);
+    w.again().acquire("contacts").unwrap();
+}
+
+#[test]
+fn a_silent_holder_is_replaced_and_can_then_neither_beat_nor_finish() {
+    let w = World::new();
+    let silent = w.ledger.acquire("contacts").unwrap();
+    let run = w.ledger.begin_run(&silent, new_run()).unwrap();
+    w.clock.advance(TimeDelta::seconds(100));
+    silent.heartbeat().unwrap();
+    w.clock.advance(TimeDelta::seconds(100));
+    assert!(w.again().acquire("contacts").is_err(), "it gave a sign of life 100 s ago");
+    w.clock.advance(TimeDelta::seconds(21));
+    let new = w.again().acquire("contacts").unwrap();
+    assert_eq!(w.ledger.unfinished_run("contacts").unwrap().unwrap().id, run.id);
+    w.ledger.resume_run(&new, &run.id, None).unwrap();
+
+    assert_eq!(silent.heartbeat().unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(w.ledger.finish_run(&silent, &run.id, &success()).unwrap_err().kind(), ErrorKind::Conflict);
+    drop(silent);
+    new.heartbeat().expect("dropping the old lease does not end the new one");
+    w.ledger.finish_run(&new, &run.id, &success()).unwrap();
+}
+
+/// The program is killed between two calls: what it had noted is all that is left.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_a_killed_process_left_is_found_at_once() {
+    let w = World::new();
+    let lease = w.ledger.acquire("contacts").unwrap();
+    let run = w.ledger.begin_run(&lease, new_run()).unwrap();
+    let landed = Landed {
+        run: run.id.clone(),
+        table: "salesforce.contact".into(),
+        sequence: 7,
+        version: 3,
+        rows: 10,
+        deleted: 1,
+    };
+    w.ledger.set_landed(&landed).unwrap();
+    let chunk =
+        |hash: &str| NewChunk { route: "people".into(), object: "person".into(), rows: 5, keys_hash: hash.into() };
+    let done = w.ledger.begin_chunk(&run.id, &chunk("a")).unwrap();
+    w.ledger.end_chunk(done, 4, 1, 0).unwrap();
+    let open = w.ledger.begin_chunk(&run.id, &chunk("b")).unwrap();
+    w.ledger.note_status_id(open, "st-1").unwrap();
+    w.ledger.note_remote_job(&run.id, "salesforce", "750A").unwrap();
+    assert!(w.ledger.abandoned_remote_jobs().unwrap().is_empty(), "its run goes on");
+
+    // A process that has just ended lends its id: the lease is now that of a holder that is gone.
+    std::mem::forget(lease);
+    let mut child = std::process::Command::new("true").spawn().expect("a process");
+    child.wait().expect("its end");
+    rusqlite::Connection::open(w.ledger.path())
+        .and_then(|c| c.execute("UPDATE leases SET process = ?1, process_start = '1'", [child.id()]))
+        .unwrap();
+
+    let other = w.again();
+    assert!(other.leases().unwrap()[0].dead);
+    let lease = other.acquire("contacts").unwrap();
+    let left = other.unfinished_run("contacts").unwrap().unwrap();
+    assert_eq!(left.id, run.id);
+    assert_eq!(other.landed(Some(&left.id)).unwrap(), [landed]);
+    let chunks = other.open_chunks(&left.id).unwrap();
+    assert_eq!(chunks.iter().map(|c| (c.id, c.status_id.as_deref())).collect::<Vec<_>>(), [(open, Some("st-1"))]);
+    assert_eq!(other.abandoned_remote_jobs().unwrap()[0].id, "750A");
+    other.remote_job_done("salesforce", "750A").unwrap();
+    assert!(other.abandoned_remote_jobs().unwrap().is_empty());
+    let chain = ChainRun { id: "c2".into(), name: "chain".into(), order: 1 };
+    assert_eq!(other.resume_run(&lease, &left.id, Some(chain.clone())).unwrap().chain, Some(chain));
+}
+
+#[test]
+fn runs_are_listed_newest_first_and_filtered() {
+    let w = World::new();
+    let mut ids = Vec::new();
+    for job in ["a", "b", "a"] {
+        let lease = w.ledger.acquire(job).unwrap();
+        let run = w.ledger.begin_run(&lease, NewRun { chain: None, ..new_run() }).unwrap();
+        w.ledger.finish_run(&lease, &run.id, &success()).unwrap();
+        ids.insert(0, run.id);
+        w.clock.advance(TimeDelta::seconds(60));
+    }
+    let listed =
+        |filter: RunFilter| -> Vec<String> { w.ledger.runs(&filter).unwrap().into_iter().map(|run| run.id).collect() };
+    assert_eq!(listed(RunFilter::default()), ids);
+    assert_eq!(listed(RunFilter { job: Some("a".into()), ..Default::default() }), [ids[0].clone(), ids[2].clone()]);
+    assert_eq!(listed(RunFilter { since: Some(at(60)), limit: Some(1), ..Default::default() }), [ids[0].clone()]);
+    assert!(listed(RunFilter { status: Some(RunStatus::Failed), ..Default::default() }).is_empty());
+    for (id, said) in [("zz", "not a run id"), ("0123456789", "no run"), (&ids[0][..4], "several runs")] {
+        let error = w.ledger.find_run(id).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.message().contains(said), "{error}");
+    }
+}
+
+#[test]
+fn mirrors_tokens_and_edits_are_kept() {
+    let w = World::new();
+    let state = MirrorState { fields: vec!["Gsid".into(), "Name".into()], refreshed_until: at(1) };
+    assert_eq!(w.ledger.mirror_state("gainsight", "company").unwrap(), None);
+    w.ledger.set_mirror_state("gainsight", "company", &state).unwrap();
+    assert_eq!(w.again().mirror_state("gainsight", "company").unwrap(), Some(state));
+    w.ledger.forget_mirror("gainsight", "company").unwrap();
+    assert_eq!(w.ledger.mirror_state("gainsight", "company").unwrap(), None);
+
+    w.ledger.store_token("salesforce", "refresh_token", &Secret::new("one")).unwrap();
+    w.ledger.store_token("salesforce", "refresh_token", &Secret::new("two")).unwrap();
+    assert_eq!(w.again().token("salesforce", "refresh_token").unwrap(), Some(Secret::new("two")));
+    assert_eq!(w.ledger.forget_tokens("salesforce").unwrap(), 1);
+    assert_eq!(w.ledger.token("salesforce", "refresh_token").unwrap(), None);
+
+    let edit = NewEdit {
+        actor: "ann".into(),
+        action: "edit".into(),
+        subject: "job company_sync".into(),
+        before: Some("a".into()),
+        after: Some("b".into()),
+    };
+    w.ledger.record_edit(&edit).unwrap();
+    let edits = w.again().edits().unwrap();
+    assert_eq!((edits[0].at, &edits[0].edit), (at(0), &edit));
+}
+
+#[cfg(unix)]
+#[test]
+fn only_the_owner_can_read_the_file_whatever_its_mode_was() {
+    use std::os::unix::fs::PermissionsExt;
+    let w = World::new();
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    w.ledger.store_token("salesforce", "refresh_token", &Secret::new("one")).unwrap();
+    for file in std::fs::read_dir(w.ledger.path().parent().unwrap()).unwrap() {
+        let file = file.unwrap().path();
+        assert_eq!(mode(&file), 0o600, "{}", file.display());
+    }
+    let wide = w.folder.path().join("wide.db");
+    std::fs::write(&wide, "").unwrap();
+    std::fs::set_permissions(&wide, std::fs::Permissions::from_mode(0o644)).unwrap();
+    Ledger::open(&wide, w.clock.clone()).unwrap();
+    assert_eq!(mode(&wide), 0o600);
+}
+
+#[test]
+fn a_file_of_a_newer_program_and_a_file_that_is_no_ledger_are_refused() {
+    let w = World::new();
+    let newer = w.folder.path().join("newer.db");
+    rusqlite::Connection::open(&newer).and_then(|c| c.pragma_update(None, "user_version", 99)).unwrap();
+    let error = Ledger::open(&newer, w.clock.clone()).unwrap_err();
+    assert_eq!((error.kind(), error.message().contains("newer sf2gs")), (ErrorKind::Config, true), "{error}");
+    let other = w.folder.path().join("notes.txt");
+    std::fs::write(&other, "these are the notes of a meeting, and by no means a database\n".repeat(50)).unwrap();
+    let error = Ledger::open(&other, w.clock.clone()).unwrap_err();
+    assert_eq!((error.kind(), error.message().contains("not a SQLite database")), (ErrorKind::Config, true), "{error}");
+}
