@@ -14,4 +14,5 @@ mod ledger;
 mod load;
 mod matching;
 mod sandbox_gainsight;
+mod sandbox_salesforce;
 mod support;
