@@ -7,6 +7,7 @@ mod connect_http;
 mod connect_salesforce;
 mod engine;
 mod extract;
+mod gainsight;
 mod land;
 mod ledger;
 mod load;
