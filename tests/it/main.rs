@@ -2,12 +2,14 @@
 
 #![cfg(test)]
 
+mod config;
 mod connect_http;
 mod connect_salesforce;
 mod engine;
 mod extract;
 mod land;
 mod ledger;
+mod load;
 mod matching;
 mod sandbox_gainsight;
 mod support;
