@@ -69,7 +69,11 @@ fn request(object: &str, fields: &[&str]) -> SourceRequest {
     SourceRequest { object: object.into(), fields, condition: None, from: None, until: None }
 }
 
-async fn rows(client: &SalesforceClient, prepared: &Prepared, options: ReadOptions) -> Result<(Vec<RecordBatch>, ReadReport)> {
+async fn rows(
+    client: &SalesforceClient,
+    prepared: &Prepared,
+    options: ReadOptions,
+) -> Result<(Vec<RecordBatch>, ReadReport)> {
     let mut reading = read(client, prepared, options).await?;
     let batches = (&mut reading).try_collect().await?;
     Ok((batches, reading.report()))
@@ -126,14 +130,16 @@ fn of_rest(record: &serde_json::Map<String, Value>, path: &str) -> Option<String
 /// All fields that the Bulk API reads, and some of parents.
 async fn everything(client: &SalesforceClient, object: &str, parents: &[&str]) -> SourceRequest {
     let describe = client.describe(object).await.unwrap();
-    let mut fields: Vec<&str> = describe.fields.iter().filter(|field| field.kind != "base64").map(|field| field.name.as_str()).collect();
+    let mut fields: Vec<&str> =
+        describe.fields.iter().filter(|field| field.kind != "base64").map(|field| field.name.as_str()).collect();
     fields.extend(parents);
     request(object, &fields)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_bulk_gives_is_what_rest_says_field_by_field() {
-    let org = org(OrgOptions { users: 30, accounts: 120, contacts: 700, page_rows: 100, ..OrgOptions::default() }).await;
+    let org =
+        org(OrgOptions { users: 30, accounts: 120, contacts: 700, page_rows: 100, ..OrgOptions::default() }).await;
     let client = client(&org);
     for (object, parents) in [
         ("User", vec!["Manager.Email"]),

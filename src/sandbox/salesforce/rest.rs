@@ -137,7 +137,8 @@ fn html(status: StatusCode, text: &str) -> Response {
 
 /// Compresses a whole JSON answer; bulk results compress themselves as they go.
 async fn compressed(answer: Response) -> Response {
-    let is_json = answer.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    let is_json =
+        answer.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
     if !is_json {
         return answer;
     }
@@ -239,10 +240,7 @@ async fn route(call: Call, method: &Method, rest: &[&str]) -> Answer {
         ("DELETE", ["jobs", "query", id]) => bulk::delete(&call, id),
         ("GET", ["jobs", "query", id, "results"]) => bulk::results(&call, id),
         ("GET", ["jobs", "query", id, "resultPages"]) => bulk::result_pages(&call, id),
-        (
-            _,
-            [] | ["limits" | "query" | "queryAll" | "sobjects", ..] | ["jobs", "query", ..],
-        ) => {
+        (_, [] | ["limits" | "query" | "queryAll" | "sobjects", ..] | ["jobs", "query", ..]) => {
             let text = format!("HTTP Method '{method}' not allowed. Allowed are GET, POST, PATCH, DELETE");
             Err(ApiError::new(405, "METHOD_NOT_ALLOWED", text))
         }
