@@ -144,7 +144,7 @@ pub async fn await_open_chunks(client: &GainsightClient, ledger: &Ledger, run: &
                 (status.succeeded.unwrap_or(0), status.failed.unwrap_or(0))
             }
             ("people_async", Some(id)) => {
-                let status = people::wait_for_people(client, id).await?;
+                let status = people::wait_for_people(client, id, || Ok(())).await?;
                 (status.count, status.errors.len() as u64)
             }
             // Its request ended with its process; what arrived is found by reading the target.
@@ -155,10 +155,16 @@ pub async fn await_open_chunks(client: &GainsightClient, ledger: &Ledger, run: &
     Ok(open.len())
 }
 
+/// The shortest wait between two questions how asynchronous work stands.
+const SHORTEST: Duration = Duration::from_millis(2);
+
+/// Most rows of one note in the ledger: a large load makes few notes, and loses little time with them.
+const NOTE_ROWS: usize = 1_000;
+
 /// When asynchronous work is asked about first: at once where calls cost nothing.
 fn first_question(client: &GainsightClient) -> Duration {
     match client.settings().limits.sync_per_minute {
-        None => Duration::from_millis(2),
+        None => Duration::ZERO,
         Some(_) => client.first_wait(),
     }
 }
@@ -169,6 +175,8 @@ struct Loading<'a> {
     sender: Arc<Sender>,
     /// Chosen from the number of rows, given or gathered.
     route: Option<Route>,
+    /// Rows that one task takes: several calls where there are many.
+    task_rows: usize,
     inserts: Vec<Row>,
     updates: Vec<Row>,
     persons: Vec<Person>,
@@ -190,6 +198,7 @@ impl<'a> Loading<'a> {
             ctx,
             sender: Arc::new(sender),
             route: None,
+            task_rows: REST_ROWS,
             inserts: Vec::new(),
             updates: Vec::new(),
             persons: Vec::new(),
@@ -213,6 +222,9 @@ impl<'a> Loading<'a> {
         }
         tracing::info!(object = %self.ctx.job.target.object, rows, route = route.name(), "Loading about {rows} rows.");
         self.route = Some(route);
+        // Every task of the first rounds shall find work; beyond that, few notes matter more.
+        let share = usize::try_from(rows).unwrap_or(usize::MAX) / (4 * self.ctx.connection.limits.concurrency.max(1));
+        self.task_rows = (share / REST_ROWS * REST_ROWS).clamp(REST_ROWS, NOTE_ROWS);
     }
 
     /// Takes a batch of verdicts in.
@@ -273,7 +285,7 @@ impl<'a> Loading<'a> {
             Act::Update => &mut self.updates,
         };
         gathered.push(row);
-        if gathered.len() >= REST_ROWS {
+        if gathered.len() >= self.task_rows {
             let rows = std::mem::take(gathered);
             self.spawn_rest(act, rows).await?;
         }
@@ -283,9 +295,9 @@ impl<'a> Loading<'a> {
     async fn push_person(&mut self, person: Person) -> Result<()> {
         self.persons.push(person);
         let full = match self.route {
-            Some(Route::PeopleAsync) => REST_ROWS,
-            // One by one, several in a task only to keep the ledger's notes few.
-            _ => 10,
+            Some(Route::PeopleAsync) => self.task_rows,
+            // One by one: several in a task only to keep the notes few.
+            _ => self.task_rows / 5,
         };
         if self.persons.len() >= full { self.flush_persons().await } else { Ok(()) }
     }
