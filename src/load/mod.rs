@@ -127,10 +127,20 @@ pub async fn load(
     if let Some(rows) = known_rows {
         loading.choose(rows);
     }
-    while let Some(batch) = decisions.next().await {
-        loading.take(&batch?, &layout).await?;
+    let outcome = async {
+        while let Some(batch) = decisions.next().await {
+            loading.take(&batch?, &layout).await?;
+        }
+        loading.finish().await
     }
-    loading.finish().await
+    .await;
+    match outcome {
+        Ok(()) => Ok(loading.loaded),
+        Err(error) => {
+            loading.calm_down().await;
+            Err(error)
+        }
+    }
 }
 
 /// Waits for asynchronous work that an earlier process of this run left behind, so that fresh verdicts see its result.
@@ -157,6 +167,9 @@ pub async fn await_open_chunks(client: &GainsightClient, ledger: &Ledger, run: &
 
 /// The shortest wait between two questions how asynchronous work stands.
 const SHORTEST: Duration = Duration::from_millis(2);
+
+/// How long calls in flight may take to be answered after another one has failed.
+const CALM: Duration = Duration::from_secs(10);
 
 /// Most rows of one note in the ledger: a large load makes few notes, and loses little time with them.
 const NOTE_ROWS: usize = 1_000;
@@ -353,7 +366,15 @@ impl<'a> Loading<'a> {
         Ok(())
     }
 
-    async fn finish(mut self) -> Result<Loaded> {
+    /// After a failure: what is on its way gets a moment to be answered, so that as little as possible stays unknown.
+    async fn calm_down(&mut self) {
+        let answered = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(CALM, answered).await.is_err() {
+            tracing::warn!("Some calls had no answer yet when the load stopped; the next run finds out what they did.");
+        }
+    }
+
+    async fn finish(&mut self) -> Result<()> {
         if self.route.is_none() && !self.waiting.is_empty() {
             self.choose(self.waiting.len() as u64);
             for row in std::mem::take(&mut self.waiting) {
@@ -372,7 +393,6 @@ impl<'a> Loading<'a> {
         if let Some(full) = self.file.as_mut().and_then(Filling::take) {
             self.import(full).await?;
         }
-        self.room(1).await?;
-        Ok(self.loaded)
+        self.room(1).await
     }
 }
