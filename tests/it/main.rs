@@ -7,6 +7,7 @@ mod connect_http;
 mod connect_salesforce;
 mod engine;
 mod extract;
+mod extract_org;
 mod gainsight;
 mod land;
 mod layers;
