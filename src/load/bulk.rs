@@ -114,19 +114,16 @@ impl Sender {
     /// Sends a file and settles its rows.
     pub(super) async fn import(self: Arc<Self>, full: Full) -> Result<Settled> {
         let Full { file, rows } = full;
-        let noted = rows.clone();
-        let this = &self;
-        self.chunk("bulk", &noted, |chunk| async move {
-            let started = this.client.tenant_time();
-            let status_id = this.client.bulk_import(file).await?.map_err(|refusal| {
-                Error::config(format!("Gainsight refused the bulk import: {} ({})", refusal.description, refusal.code))
-                    .hint("check the connection's bulk job, login and org id against the job's page in Gainsight")
-            })?;
-            this.ledger.note_status_id(chunk, &status_id)?;
-            let status = wait_for_import(&this.client, &status_id).await?;
-            this.settle_import(rows, &status, started).await
-        })
-        .await
+        let chunk = self.begin("bulk", &rows)?;
+        let started = self.client.tenant_time();
+        let status_id = self.client.bulk_import(file).await?.map_err(|refusal| {
+            Error::config(format!("Gainsight refused the bulk import: {} ({})", refusal.description, refusal.code))
+                .hint("check the connection's bulk job, login and org id against the job's page in Gainsight")
+        })?;
+        self.ledger.note_status_id(chunk, &status_id)?;
+        let status = wait_for_import(&self.client, &status_id).await?;
+        let settled = self.settle_import(rows, &status, started).await?;
+        self.end(chunk, settled)
     }
 
     async fn settle_import(
@@ -173,11 +170,7 @@ impl Sender {
     }
 
     /// Sends by REST what was not modified since the import began; its answers say why.
-    async fn settle_by_reading_back(
-        &self,
-        rows: Vec<Row>,
-        started: chrono::DateTime<chrono::Utc>,
-    ) -> Result<Settled> {
+    async fn settle_by_reading_back(&self, rows: Vec<Row>, started: chrono::DateTime<chrono::Utc>) -> Result<Settled> {
         let keys = lookup::key_fields(&rows);
         let written = self.modified_since(&rows, &keys, started).await?;
         let (done, left): (Vec<Row>, Vec<Row>) =
@@ -217,7 +210,9 @@ impl Sender {
             for record in &page {
                 let key: Option<Vec<String>> = keys
                     .iter()
-                    .map(|key| lookup::normal(&lookup::member(record, &fields[*key].name)?, fields[*key].metadata.data_type))
+                    .map(|key| {
+                        lookup::normal(&lookup::member(record, &fields[*key].name)?, fields[*key].metadata.data_type)
+                    })
                     .collect();
                 found.extend(key);
             }
@@ -250,7 +245,8 @@ fn match_failures(rows: &[Row], failures: &FailedRows) -> HashMap<usize, CellErr
     }
     let mut bad = HashMap::new();
     for (cells, reason) in &failures.rows {
-        let found = places.get_mut(&cells_of(cells, &shared)).filter(|left| !left.is_empty()).map(|left| left.remove(0));
+        let found =
+            places.get_mut(&cells_of(cells, &shared)).filter(|left| !left.is_empty()).map(|left| left.remove(0));
         if let Some(at) = found {
             bad.insert(at, read_reason(reason, &rows[at]));
         }
@@ -263,10 +259,15 @@ fn cells_of(cells: &[String], shared: &[(usize, usize)]) -> Vec<String> {
 }
 
 /// A reason such as `GSOBJ_1012: Invalid/Inactive value provided for picklist. (Stage = xyz).` in its parts.
+///
+/// Of several reasons the first one counts.
 fn read_reason(reason: &str, row: &Row) -> CellError {
+    let reason = reason.split("; GSOBJ_").next().unwrap_or(reason);
     let (code, rest) = match reason.find("GSOBJ_") {
         Some(start) => {
-            let end = reason[start..].find(|c: char| !c.is_ascii_alphanumeric() && c != '_').map_or(reason.len(), |e| start + e);
+            let end = reason[start..]
+                .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+                .map_or(reason.len(), |e| start + e);
             (reason[start..end].to_owned(), reason[end..].trim_start_matches([':', ' ', '-']))
         }
         None => (String::new(), reason),
@@ -301,7 +302,7 @@ pub(super) async fn wait_for_import(client: &GainsightClient, status_id: &str) -
                 .hint("run the same command again later; it resumes")
                 .context("status", status_id));
         }
-        wait = (wait * 2).min(LONGEST);
+        wait = (wait * 2).clamp(super::SHORTEST, LONGEST);
     }
 }
 

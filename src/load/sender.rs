@@ -33,9 +33,8 @@ use super::decided::Act;
 use super::decided::Row;
 use super::encode;
 use super::encode::PersonKeys;
+use super::plan::REST_ROWS;
 use super::reject::Reject;
-use super::reject::Stage;
-use super::reject::code;
 
 /// So many refused rows without one accepted call mean that the job, not the rows, is wrong.
 const HOPELESS: u64 = 200;
@@ -97,11 +96,8 @@ impl Sender {
         Self { client, ledger, run, target, person_keys, accepted, refused, last_refusal: Mutex::default() }
     }
 
-    /// Notes a chunk, runs it, and notes its end. A chunk whose work fails stays open in the ledger.
-    pub(super) async fn chunk<F>(&self, route: &str, rows: &[Row], work: impl FnOnce(i64) -> F) -> Result<Settled>
-    where
-        F: Future<Output = Result<Settled>>,
-    {
+    /// Notes a chunk that is about to be sent. A chunk whose work fails stays open in the ledger.
+    pub(super) fn begin(&self, route: &str, rows: &[Row]) -> Result<i64> {
         let mut hash = Sha256::new();
         for row in rows {
             hash.update(row.source_id());
@@ -113,31 +109,38 @@ impl Sender {
             rows: rows.len() as u64,
             keys_hash: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
         };
-        let id = self.ledger.begin_chunk(&self.run, &chunk)?;
-        let settled = work(id).await?;
-        self.ledger.end_chunk(id, settled.inserted, settled.updated, settled.rejects.len() as u64)?;
+        self.ledger.begin_chunk(&self.run, &chunk)
+    }
+
+    /// Notes what became of a chunk.
+    pub(super) fn end(&self, chunk: i64, settled: Settled) -> Result<Settled> {
+        self.ledger.end_chunk(chunk, settled.inserted, settled.updated, settled.rejects.len() as u64)?;
         if !settled.rejects.is_empty() {
             tracing::info!(
                 object = %self.target,
-                route,
+                chunk,
                 rows = settled.rejects.len(),
                 "Gainsight refused {} of {} rows of a chunk. They are in the rejects table.",
                 settled.rejects.len(),
-                rows.len(),
+                settled.rows(),
             );
         }
         Ok(settled)
     }
 
-    /// Sends up to fifty rows of one act to the object or user calls.
+    /// Sends rows of one act to the object or user calls, fifty a call.
     pub(super) async fn rest(&self, act: Act, rows: Vec<Row>) -> Result<Settled> {
         let route = match (&self.target, act) {
             (TargetObject::User, _) => "users",
             (_, Act::Insert) => "object_insert",
             (_, Act::Update) => "object_update",
         };
-        let noted = rows.clone();
-        self.chunk(route, &noted, |_| self.settle(act, rows)).await
+        let chunk = self.begin(route, &rows)?;
+        let mut settled = Settled::default();
+        for some in rows.chunks(REST_ROWS) {
+            settled.add(self.settle(act, some.to_vec()).await?);
+        }
+        self.end(chunk, settled)
     }
 
     /// Sends rows and whatever is left of them until every row is settled.
@@ -209,17 +212,19 @@ impl Sender {
             let Some(row) = left.first() else { return Ok(Vec::new()) };
             settled.rejects.push(match (accepted.errors.first(), act) {
                 (Some(error), _) => Reject::refused(row.source_id(), error, None),
-                (None, Act::Update) => not_found(row),
-                (None, Act::Insert) => {
-                    Reject::refused(row.source_id(), &CellError { message: "no reason given".into(), ..CellError::default() }, None)
-                }
+                (None, Act::Update) => blame::not_found(row),
+                (None, Act::Insert) => Reject::refused(
+                    row.source_id(),
+                    &CellError { message: "no reason given".into(), ..CellError::default() },
+                    None,
+                ),
             });
             return Ok(Vec::new());
         }
         let (blamed, others) = blame::by_error(left, &accepted.errors, blame::rows_of);
         settled.rejects.extend(blamed.into_iter().map(|(row, error)| blame::reject(&row, &error)));
         if act == Act::Update && accepted.errors.is_empty() {
-            settled.rejects.extend(others.iter().map(not_found));
+            settled.rejects.extend(others.iter().map(blame::not_found));
             return Ok(Vec::new());
         }
         Ok(others.into_iter().map(|row| vec![row]).collect())
@@ -261,10 +266,11 @@ impl Sender {
         let mut last = self.last_refusal.lock().unwrap_or_else(PoisonError::into_inner);
         *last = said;
         if refused >= HOPELESS && self.accepted.load(Ordering::Relaxed) == 0 {
-            let mut error =
-                Error::config(format!("Gainsight refused the first {refused} rows, every one; the last time because: {last}"))
-                    .hint("check the job's mappings against the tenant with `sf2gs plan`; nothing else was sent")
-                    .context("object", self.target.to_string());
+            let mut error = Error::config(format!(
+                "Gainsight refused the first {refused} rows, every one; the last time because: {last}"
+            ))
+            .hint("check the job's mappings against the tenant with `sf2gs plan`; nothing else was sent")
+            .context("object", self.target.to_string());
             if let Some(id) = &refusal.request_id {
                 error = error.context("request", id.clone());
             }
@@ -278,9 +284,4 @@ impl Sender {
         let wait = self.client.first_wait().saturating_mul(1 << round.min(16)).min(longest);
         tokio::time::sleep(wait).await;
     }
-}
-
-fn not_found(row: &Row) -> Reject {
-    let message = format!("the record {} is no longer in Gainsight", row.gsid().unwrap_or("without an id"));
-    Reject::new(row.source_id(), Stage::Load, Some("Gsid"), code::NOT_FOUND, message)
 }

@@ -2,13 +2,19 @@
 
 #![cfg(test)]
 
+mod config;
 mod connect_http;
 mod connect_salesforce;
 mod engine;
 mod extract;
+mod extract_org;
+mod gainsight;
 mod land;
+mod layers;
 mod ledger;
+mod load;
 mod matching;
-mod sandbox_gainsight;
 mod reference_model;
+mod sandbox_gainsight;
+mod sandbox_salesforce;
 mod support;

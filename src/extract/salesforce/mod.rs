@@ -21,14 +21,17 @@
 //! Tokens, retries and limits are [`crate::connect`]'s; which window is read is decided by [`crate::pipeline`].
 
 mod cells;
+mod columns;
 mod condition;
 mod decode;
 mod prepare;
 mod read;
 mod soql;
+mod split;
 mod suggest;
 mod types;
 
+pub use condition::checked as checked_condition;
 pub use prepare::Prepared;
 pub use prepare::SourceRequest;
 pub use prepare::prepare;
