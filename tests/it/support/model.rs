@@ -455,7 +455,8 @@ impl Model<'_> {
             let value = if found.own { None } else { found.gsids.first().cloned() };
             let missing = found.gsids.is_empty() && !found.own;
             let key = self.people && is_company(derive);
-            let counts = !key && !found.waits && !(missing && derive.on_missing == OnMissing::Keep);
+            let kept = missing && derive.on_missing == OnMissing::Keep;
+            let counts = !(key || found.waits || kept);
             compare(&derive.to.object, &derive.to.field, &value, counts, &mut expected);
             expected.set.insert(format!("set.{}", derive.to), value);
             if found.waits {

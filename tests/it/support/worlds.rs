@@ -95,6 +95,9 @@ type Column = (&'static str, &'static str, &'static str, &'static str, Groups, G
 /// A derived mapping that may be made: target, lookup object, pairs.
 type Find = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
+/// A column of a mirror: field, type, values, and the source field that it mirrors.
+type Mirrored = (&'static str, &'static str, Groups, Option<&'static str>);
+
 /// A kind of job, and all that it may hold.
 struct Kind {
     object: TargetObject,
@@ -270,7 +273,7 @@ impl Kind {
     fn world(&self, dice: &Dice) -> World {
         let people = self.object == TargetObject::People;
         // now and then a key of several parts
-        let several = dice.keys % 4 == 0;
+        let several = dice.keys.is_multiple_of(4);
         let first = if people { 0 } else { usize::from(dice.keys / 4) % self.keyable };
         let second = if several { (first + 1 + usize::from(dice.keys / 32)) % self.keyable } else { first };
         let is_key = |at: usize| at == first || at == second;
@@ -337,7 +340,7 @@ impl Kind {
 
     /// The mirrors: most records are what an earlier run would have made of a row of the source.
     fn mirrors(&self, dice: &Dice, source: &Table) -> (BTreeMap<String, Table>, BTreeMap<String, Vec<usize>>) {
-        let mut columns: BTreeMap<&str, Vec<(&str, &str, Groups, Option<&str>)>> = BTreeMap::new();
+        let mut columns: BTreeMap<&str, Vec<Mirrored>> = BTreeMap::new();
         for (from, _, target, kind, _, values) in self.columns {
             let (object, field) = target.split_once('.').expect("object.Field");
             let object = if object == "avatar" { "gsuser" } else { object };
@@ -406,7 +409,9 @@ impl Kind {
                     let there = &world.mirrors[lookup].rows;
                     let value = match found {
                         Some(gsid) => Some(gsid),
-                        None if any % 3 == 0 && !there.is_empty() => there[usize::from(any) % there.len()][0].clone(),
+                        None if any.is_multiple_of(3) && !there.is_empty() => {
+                            there[usize::from(any) % there.len()][0].clone()
+                        }
                         None => (any % 3 == 1).then(String::new),
                     };
                     let table = world.mirrors.get_mut(object).expect("it is there");
