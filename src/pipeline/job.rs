@@ -1,0 +1,282 @@
+//! One job, from lease to outcome.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use datafusion::arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::DataType;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
+use futures::TryStreamExt;
+
+use crate::config::job::Job;
+use crate::connect::gainsight::ObjectMetadata;
+use crate::error::Error;
+use crate::error::Result;
+use crate::ledger::{Counters, Outcome, Pending, RunStatus, Watermark};
+use crate::load;
+use crate::load::{LoadContext, Loaded, Reject};
+
+use super::decide::{Candidates, Decision};
+use super::mirror;
+use super::record::{VerdictLog, store_rejects};
+use super::report::JobReport;
+use super::source::{ChainRun, LandedSource, land_source};
+use super::world::World;
+
+/// How a job is run.
+#[derive(Debug, Clone, Default)]
+pub struct RunOptions {
+    /// Read the whole object, whatever the watermark says.
+    pub full: bool,
+}
+
+/// Runs `job` now.
+pub async fn run_job(world: &World, job: &Job, options: &RunOptions) -> Result<JobReport> {
+    let lease = world.ledger.acquire(&job.name)?;
+    let source = land_source(world, job, None, options).await?;
+    let report = load_source(world, job, source).await;
+    lease.release()?;
+    report
+}
+
+/// The part of a chain that a member sees before its load.
+pub(super) async fn land_member(world: &World, job: &Job, chain: &ChainRun, options: &RunOptions) -> Result<LandedSource> {
+    land_source(world, job, Some(chain), options).await
+}
+
+/// The second half of a job: mirrors, verdicts, load, outcome.
+pub(super) async fn load_source(world: &World, job: &Job, source: LandedSource) -> Result<JobReport> {
+    let run = source.run.id.clone();
+    let full = source.run.full;
+    let (begun, before) = (Instant::now(), world.calls.read());
+    match decide_and_load(world, job, &source).await {
+        Ok(done) => {
+            let mut calls = source.calls.clone();
+            calls.extend(world.calls.since(&before).into_iter().filter(|(class, _)| !class.is_salesforce()));
+            let status = if done.counters.rejected > 0 { RunStatus::PartialSuccess } else { RunStatus::Success };
+            world.ledger.finish_run(
+                &run,
+                Outcome {
+                    status,
+                    counters: done.counters.clone(),
+                    calls: calls.iter().map(|(class, calls)| (class.name().to_owned(), *calls)).collect(),
+                    error: None,
+                    watermark: Some(Watermark {
+                        until: source.run.until,
+                        spec_hash: job.spec_hash(),
+                        source_hash: job.source_hash(),
+                    }),
+                    pending: done.pending,
+                },
+            )?;
+            // Only now: a resumed run looks for the rows of its own extract, which compaction folds into the base.
+            if let Err(error) = world.lake.compact_if_worth(&super::source::table_of(job), source.snapshot).await {
+                world.reporter.warn(&format!("the lake table of {} was not compacted: {error}", job.name));
+            }
+            if !done.counters.balance() {
+                return Err(Error::bug(format!("the counters of {} do not add up: {:?}", job.name, done.counters))
+                    .context("run", run));
+            }
+            let mut rejects = BTreeMap::new();
+            for reject in &done.rejects {
+                *rejects.entry(reject.code.clone()).or_insert(0) += 1;
+            }
+            Ok(JobReport {
+                run,
+                job: job.name.clone(),
+                status,
+                counters: done.counters,
+                calls,
+                seconds: source.seconds + begun.elapsed().as_secs_f64(),
+                rejects,
+                full,
+                error: None,
+            })
+        }
+        // The run stays unfinished in the ledger: the next run of the job goes on from its landed rows.
+        Err(error) => Err(error.context("job", job.name.clone()).context("run", run)),
+    }
+}
+
+/// What the second half leaves behind.
+#[derive(Debug, Default)]
+struct Done {
+    counters: Counters,
+    rejects: Vec<Reject>,
+    pending: Vec<Pending>,
+}
+
+async fn decide_and_load(world: &World, job: &Job, source: &LandedSource) -> Result<Done> {
+    settle_open_imports(world, job).await?;
+    let metadata = world.metadata(job).await?;
+    let mirrors = mirror::refresh(world, job, &metadata, false).await?;
+
+    let again: Vec<String> = waiting_ids(world, job)?;
+    let candidates = Candidates::Extract { sequence: source.landed.sequence, again: &again };
+    let decision = Decision::prepare(world, job, &source.snapshot, &mirrors, candidates).await?;
+    let rows = decision.source_rows().await?;
+
+    world.reporter.begin(&job.name, "load", Some(rows));
+    let log = VerdictLog::begin(world, &source.run.id, &job.name)?;
+    let (loaded, watched, log) = load_decisions(world, job, &source.run.id, &metadata, decision.stream().await?, Some(log)).await?;
+    if let Some(log) = log {
+        log.commit(world).await?;
+    }
+    let mut done = Done::default();
+    let live = source.landed.rows - source.landed.deleted;
+    done.counters = Counters {
+        extracted: live,
+        retried: rows.saturating_sub(live),
+        deleted: source.landed.deleted,
+        inserted: loaded.inserted,
+        updated: loaded.updated,
+        unchanged: loaded.unchanged,
+        rejected: loaded.rejects.len() as u64,
+        references: 0,
+    };
+    done.rejects = loaded.rejects;
+    world.reporter.end(
+        &job.name,
+        "load",
+        &format!(
+            "{} inserted, {} updated, {} unchanged, {} rejected",
+            done.counters.inserted, done.counters.updated, done.counters.unchanged, done.counters.rejected
+        ),
+    );
+    store_rejects(world, &source.run.id, &job.name, &decision, &done.rejects).await?;
+    let mut still_waiting = watched.waiting;
+    if !watched.self_references.is_empty() {
+        let (references, unresolved) =
+            second_pass(world, job, source, &metadata, watched.self_references.into_iter().collect()).await?;
+        done.counters.references = references;
+        still_waiting.extend(unresolved);
+    }
+    done.pending = still_waiting
+        .into_iter()
+        .map(|source_id| Pending { source_id, code: "LOOKUP_NO_MATCH".to_owned(), field: None })
+        .collect();
+    world.ledger.record_step(&source.run.id, "load", rows, &serde_json::json!({"references": done.counters.references}))?;
+    Ok(done)
+}
+
+/// Bulk imports whose answer a stopped process did not see are waited for, so that the mirrors show their rows.
+async fn settle_open_imports(world: &World, job: &Job) -> Result<()> {
+    let client = world.gainsight(&job.gainsight).await?;
+    load::settle_open_chunks(&client, &world.ledger, &job.name).await
+}
+
+fn waiting_ids(world: &World, job: &Job) -> Result<Vec<String>> {
+    let ids: BTreeSet<String> = world.ledger.pending(&job.name)?.into_iter().map(|pending| pending.source_id).collect();
+    Ok(ids.into_iter().collect())
+}
+
+/// What passed by on the way to the load.
+#[derive(Debug, Default)]
+struct Watched {
+    /// Rows whose parent is missing: tried again by the next run.
+    waiting: BTreeSet<String>,
+    /// Rows whose self lookup may find a record of this run.
+    self_references: HashSet<String>,
+}
+
+/// Sends a plan's output to the tenant, keeping its verdicts and what has to be looked at again.
+async fn load_decisions(
+    world: &World,
+    job: &Job,
+    run: &str,
+    metadata: &BTreeMap<String, Arc<ObjectMetadata>>,
+    decisions: SendableRecordBatchStream,
+    mut log: Option<VerdictLog>,
+) -> Result<(Loaded, Watched, Option<VerdictLog>)> {
+    let client = world.gainsight(&job.gainsight).await?;
+    let connection = world.gainsight_connection(&job.gainsight)?;
+    let context =
+        LoadContext { client: &client, ledger: &world.ledger, run, job, metadata, reporter: &*world.reporter, connection };
+    let self_fields: Vec<String> = job
+        .target
+        .derives
+        .iter()
+        .filter(|derive| derive.lookup == derive.to.object)
+        .map(|derive| derive.to.to_string())
+        .collect();
+    // The log and the lists are filled on the way; the channel keeps a slow tenant from filling the memory.
+    let schema = decisions.schema();
+    let mut builder = RecordBatchReceiverStreamBuilder::new(schema, 2);
+    let sender = builder.tx();
+    let (give_back, taken_back) = tokio::sync::oneshot::channel();
+    builder.spawn(async move {
+        let mut decisions = decisions;
+        let mut watched = Watched::default();
+        while let Some(batch) = decisions.try_next().await? {
+            watch(&batch, &self_fields, &mut watched)?;
+            if let Some(log) = &mut log {
+                log.write(&batch).await?;
+            }
+            if sender.send(Ok(batch)).await.is_err() {
+                return Ok(());
+            }
+        }
+        drop(sender);
+        // Nobody waits only when the load has failed, and then the failure is what matters.
+        let _gone = give_back.send((watched, log));
+        Ok(())
+    });
+    let loaded = load::load(context, builder.build(), None).await?;
+    let (watched, log) = taken_back.await.map_err(|_| Error::bug("the verdicts ended before their stream did"))?;
+    Ok((loaded, watched, log))
+}
+
+fn watch(batch: &RecordBatch, self_fields: &[String], watched: &mut Watched) -> Result<()> {
+    let retry = flag(batch, "retry")?;
+    let unresolved = text(batch, "unresolved")?;
+    let ids = text(batch, "source_id")?;
+    if retry.true_count() == 0 && unresolved.null_count() == unresolved.len() {
+        return Ok(());
+    }
+    let (ids, unresolved) = (ids.as_string::<i32>(), unresolved.as_string::<i32>());
+    for row in 0..batch.num_rows() {
+        let fields = if unresolved.is_valid(row) { unresolved.value(row) } else { "" };
+        let by_self = fields.split(',').any(|field| self_fields.iter().any(|own| own == field));
+        if by_self {
+            watched.self_references.insert(ids.value(row).to_owned());
+        } else if retry.is_valid(row) && retry.value(row) {
+            watched.waiting.insert(ids.value(row).to_owned());
+        }
+    }
+    Ok(())
+}
+
+fn text(batch: &RecordBatch, name: &str) -> Result<Arc<dyn Array>> {
+    let column =
+        batch.column_by_name(name).ok_or_else(|| Error::bug(format!("the verdict query has no column `{name}`")))?;
+    Ok(cast(column, &DataType::Utf8)?)
+}
+
+fn flag(batch: &RecordBatch, name: &str) -> Result<BooleanArray> {
+    let column =
+        batch.column_by_name(name).ok_or_else(|| Error::bug(format!("the verdict query has no column `{name}`")))?;
+    Ok(column.as_boolean().clone())
+}
+
+/// References of rows created in this run: the mirrors are read again and only the rows concerned are decided again.
+/// Gives the number of references set and the rows that still have none.
+async fn second_pass(
+    world: &World,
+    job: &Job,
+    source: &LandedSource,
+    metadata: &BTreeMap<String, Arc<ObjectMetadata>>,
+    ids: Vec<String>,
+) -> Result<(u64, BTreeSet<String>)> {
+    let mirrors = mirror::refresh(world, job, metadata, false).await?;
+    let decision = Decision::prepare(world, job, &source.snapshot, &mirrors, Candidates::Only(&ids)).await?;
+    world.reporter.begin(&job.name, "references", Some(ids.len() as u64));
+    let (loaded, watched, _) =
+        load_decisions(world, job, &source.run.id, metadata, decision.stream().await?, None).await?;
+    world.reporter.end(&job.name, "references", &format!("{} set", loaded.updated));
+    let mut unresolved = watched.waiting;
+    unresolved.extend(watched.self_references);
+    Ok((loaded.updated, unresolved))
+}
