@@ -19,7 +19,7 @@ use super::{Outcome, Shared, report};
 /// Arguments of `activity`.
 #[derive(Debug, Args)]
 pub(super) struct ActivityArguments {
-    /// A run's id or the beginning of it; all runs if left out
+    /// A run's id, or its beginning or end; all runs if left out
     #[arg(value_name = "RUN")]
     run: Option<String>,
     /// The rejected rows, with every input column in json, ndjson and csv
@@ -33,7 +33,7 @@ pub(super) struct ActivityArguments {
 pub(super) async fn activity(shared: Shared, arguments: ActivityArguments) -> Result<Outcome> {
     let world = shared.world().await?;
     let run = match &arguments.run {
-        Some(prefix) => Some(world.ledger.run(prefix)?.id),
+        Some(prefix) => Some(world.ledger.find_run(prefix)?.id),
         None => None,
     };
     let session = query_session(&world).await?;
@@ -66,7 +66,7 @@ async fn one_run(shared: &Shared, session: &SessionContext, run: &str) -> Result
     }
     output::rows(shared.format, &[upright(&facts)?])?;
     let sections = [
-        ("steps", format!("SELECT step, at, rows, detail FROM activity.steps WHERE {run_is} ORDER BY at")),
+        ("steps", format!("SELECT step, attempt, ended, rows, detail FROM activity.steps WHERE {run_is} ORDER BY ended")),
         (
             "chunks",
             format!(

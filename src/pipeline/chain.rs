@@ -5,10 +5,11 @@ use crate::config::project::{Chain, OnFailure};
 use crate::clock;
 use crate::error::Error;
 use crate::error::Result;
+use crate::ledger::{ChainRun, Lease};
 
-use super::job::{RunOptions, land_member, load_source};
+use super::job::{RunOptions, alive, load_source};
 use super::report::{ChainReport, JobReport};
-use super::source::{ChainRun, LandedSource, upper_bound};
+use super::source::{LandedSource, Member, land_source, upper_bound};
 use super::world::World;
 
 /// Runs the members of `chain`: extracts may overlap the load before them, loads are strictly in order.
@@ -23,46 +24,60 @@ pub async fn run_chain(world: &World, chain: &Chain, options: &RunOptions) -> Re
     }
     let client = world.salesforce(&first.salesforce).await?;
     let lag = world.salesforce_connection(&first.salesforce)?.lag;
-    let run = ChainRun { id: clock::new_id(), until: upper_bound(&client, lag).await? };
-    let mut report = ChainReport { id: run.id.clone(), chain: chain.name.clone(), jobs: Vec::new(), skipped: Vec::new() };
+    let until = upper_bound(&client, lag).await?;
+    let id = clock::new_id();
+    let members: Vec<_> = (1..=jobs.len() as u32)
+        .map(|order| Member { run: ChainRun { id: id.clone(), name: chain.name.clone(), order }, until })
+        .collect();
+    alive(&leases, run_members(world, chain, &jobs, &leases, &members, options)).await
+}
 
+async fn run_members(
+    world: &World,
+    chain: &Chain,
+    jobs: &[&Job],
+    leases: &[Lease],
+    members: &[Member],
+    options: &RunOptions,
+) -> Result<ChainReport> {
+    let id = members.first().map(|member| member.run.id.clone()).unwrap_or_default();
+    let mut report = ChainReport { id, chain: chain.name.clone(), jobs: Vec::new(), skipped: Vec::new() };
     let mut failed: Vec<(String, Error)> = Vec::new();
     let mut ahead: Option<Result<LandedSource>> = None;
-    for (index, job) in jobs.iter().enumerate() {
+    let land = |index: usize| async move {
+        match (jobs.get(index), leases.get(index), members.get(index)) {
+            (Some(job), Some(lease), Some(member)) => {
+                Some(land_source(world, job, lease, Some(member), options).await)
+            }
+            _ => None,
+        }
+    };
+    for (index, (job, lease)) in jobs.iter().zip(leases).enumerate() {
         if let Some(reason) = must_skip(chain, job, &failed) {
             report.skipped.push((job.name.clone(), reason));
             ahead = None;
             continue;
         }
         let landed = match ahead.take() {
-            Some(landed) => landed,
-            None => land_member(world, job, &run, options).await,
+            Some(landed) => Some(landed),
+            None => land(index).await,
         };
         let loading = async {
             match landed {
-                Ok(landed) => load_source(world, job, landed).await,
-                Err(error) => Err(error),
+                Some(Ok(landed)) => load_source(world, job, lease, landed).await,
+                Some(Err(error)) => Err(error),
+                None => Err(Error::bug("a chain has fewer leases than members")),
             }
         };
-        let next = async {
-            match jobs.get(index + 1) {
-                Some(next) => Some(land_member(world, next, &run, options).await),
-                None => None,
-            }
-        };
-        let (outcome, next_landed) = futures::join!(loading, next);
-        ahead = next_landed;
+        let (outcome, next) = futures::join!(loading, land(index + 1));
+        ahead = next;
         match outcome {
             Ok(done) => report.jobs.push(done),
             Err(error) => {
-                world.reporter.warn(&error.render());
                 report.jobs.push(failure(job, &error));
                 failed.push((job.name.clone(), error));
             }
         }
-    }
-    for lease in leases {
-        lease.release()?;
     }
     match failed.into_iter().next() {
         Some((_, error)) if chain.on_failure == OnFailure::Stop => Err(error),

@@ -14,16 +14,18 @@ use futures::TryStreamExt;
 use crate::config::job::Job;
 use crate::connect::gainsight::ObjectMetadata;
 use crate::error::Error;
+use crate::error::ErrorKind;
 use crate::error::Result;
-use crate::ledger::{Counters, Outcome, Pending, RunStatus, Watermark};
+use crate::ledger::{Counters, Lease, Outcome, Pending, RunStatus, Watermark};
 use crate::load;
 use crate::load::{LoadContext, Loaded, Reject};
+use crate::telemetry::checkpoint;
 
 use super::decide::{Candidates, Decision};
 use super::mirror;
 use super::record::{VerdictLog, store_rejects};
 use super::report::JobReport;
-use super::source::{ChainRun, LandedSource, land_source};
+use super::source::{LandedSource, land_source, store_failure};
 use super::world::World;
 
 /// How a job is run.
@@ -36,69 +38,84 @@ pub struct RunOptions {
 /// Runs `job` now.
 pub async fn run_job(world: &World, job: &Job, options: &RunOptions) -> Result<JobReport> {
     let lease = world.ledger.acquire(&job.name)?;
-    let source = land_source(world, job, None, options).await?;
-    let report = load_source(world, job, source).await;
-    lease.release()?;
-    report
+    let work = async {
+        let source = land_source(world, job, &lease, None, options).await?;
+        load_source(world, job, &lease, source).await
+    };
+    alive(std::slice::from_ref(&lease), work).await
 }
 
-/// The part of a chain that a member sees before its load.
-pub(super) async fn land_member(world: &World, job: &Job, chain: &ChainRun, options: &RunOptions) -> Result<LandedSource> {
-    land_source(world, job, Some(chain), options).await
+/// Does `work` while giving signs of life; ends it when another process has taken a job over.
+pub(super) async fn alive<T>(leases: &[Lease], work: impl Future<Output = Result<T>>) -> Result<T> {
+    let beat = async {
+        loop {
+            tokio::time::sleep(Lease::BEAT).await;
+            for lease in leases {
+                if let Err(error) = lease.heartbeat()
+                    && error.kind() == ErrorKind::Conflict
+                {
+                    return error;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        done = work => done,
+        error = beat => Err(error),
+    }
 }
 
 /// The second half of a job: mirrors, verdicts, load, outcome.
-pub(super) async fn load_source(world: &World, job: &Job, source: LandedSource) -> Result<JobReport> {
+pub(super) async fn load_source(world: &World, job: &Job, lease: &Lease, source: LandedSource) -> Result<JobReport> {
     let run = source.run.id.clone();
-    let full = source.run.full;
     let (begun, before) = (Instant::now(), world.calls.read());
-    match decide_and_load(world, job, &source).await {
-        Ok(done) => {
-            let mut calls = source.calls.clone();
-            calls.extend(world.calls.since(&before).into_iter().filter(|(class, _)| !class.is_salesforce()));
-            let status = if done.counters.rejected > 0 { RunStatus::PartialSuccess } else { RunStatus::Success };
-            world.ledger.finish_run(
-                &run,
-                Outcome {
-                    status,
-                    counters: done.counters.clone(),
-                    calls: calls.iter().map(|(class, calls)| (class.name().to_owned(), *calls)).collect(),
-                    error: None,
-                    watermark: Some(Watermark {
-                        until: source.run.until,
-                        spec_hash: job.spec_hash(),
-                        source_hash: job.source_hash(),
-                    }),
-                    pending: done.pending,
-                },
-            )?;
-            // Only now: a resumed run looks for the rows of its own extract, which compaction folds into the base.
-            if let Err(error) = world.lake.compact_if_worth(&super::source::table_of(job), source.snapshot).await {
-                world.reporter.warn(&format!("the lake table of {} was not compacted: {error}", job.name));
-            }
-            if !done.counters.balance() {
-                return Err(Error::bug(format!("the counters of {} do not add up: {:?}", job.name, done.counters))
-                    .context("run", run));
-            }
-            let mut rejects = BTreeMap::new();
-            for reject in &done.rejects {
-                *rejects.entry(reject.code.clone()).or_insert(0) += 1;
-            }
-            Ok(JobReport {
-                run,
-                job: job.name.clone(),
-                status,
-                counters: done.counters,
-                calls,
-                seconds: source.seconds + begun.elapsed().as_secs_f64(),
-                rejects,
-                full,
-                error: None,
-            })
+    let done = match decide_and_load(world, job, &source).await {
+        Ok(done) => done,
+        Err(error) => {
+            store_failure(world, lease, &source.run, &error)?;
+            return Err(error.context("job", job.name.clone()).context("run", run));
         }
-        // The run stays unfinished in the ledger: the next run of the job goes on from its landed rows.
-        Err(error) => Err(error.context("job", job.name.clone()).context("run", run)),
+    };
+    let mut calls = source.calls.clone();
+    calls.extend(world.calls.since(&before).into_iter().filter(|(class, _)| !class.is_salesforce()));
+    let status = if done.counters.rejected > 0 { RunStatus::PartialSuccess } else { RunStatus::Success };
+    let watermark = source.run.until.map(|until| Watermark {
+        until,
+        spec_hash: job.spec_hash(),
+        source_hash: job.source_hash(),
+    });
+    checkpoint("run.before_outcome");
+    world.ledger.finish_run(
+        lease,
+        &run,
+        &Outcome {
+            status,
+            counters: done.counters,
+            calls: calls.clone(),
+            error: None,
+            watermark,
+            pending: Some(done.pending),
+        },
+    )?;
+    // Only now: a resumed run looks for the rows of its own extract, which compaction folds into the base.
+    if let Err(error) = world.lake.compact_if_worth(&super::source::table_of(job), source.snapshot).await {
+        world.reporter.warn(&format!("the lake table of {} was not compacted: {error}", job.name));
     }
+    let mut rejects = BTreeMap::new();
+    for reject in &done.rejects {
+        *rejects.entry(reject.code.clone()).or_insert(0) += 1;
+    }
+    Ok(JobReport {
+        run,
+        job: job.name.clone(),
+        status,
+        counters: done.counters,
+        calls,
+        seconds: source.seconds + begun.elapsed().as_secs_f64(),
+        rejects,
+        full: source.run.full,
+        error: None,
+    })
 }
 
 /// What the second half leaves behind.

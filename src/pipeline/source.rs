@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::extract::salesforce::{self, Prepared, ReadOptions, SourceRequest};
 use crate::land::{Commit, CommitMode, Snapshot, TableName};
-use crate::ledger::{Landed, NewRun, Run};
+use crate::ledger::{ChainRun, Landed, Lease, NewRun, Outcome, Run, RunStatus};
 use crate::telemetry::checkpoint;
 use crate::telemetry::CallCounts;
 
@@ -55,11 +55,12 @@ pub(super) struct Window {
 pub(super) async fn land_source(
     world: &World,
     job: &Job,
-    chain: Option<&ChainRun>,
+    lease: &Lease,
+    chain: Option<&Member>,
     options: &RunOptions,
 ) -> Result<LandedSource> {
     let (begun, before) = (Instant::now(), world.calls.read());
-    if let Some(found) = resume(world, job).await? {
+    if let Some(found) = resume(world, job, lease, chain).await? {
         return Ok(found);
     }
     let client = world.salesforce(&job.salesforce).await?;
@@ -75,85 +76,107 @@ pub(super) async fn land_source(
     let prepared = salesforce::prepare(&client, &request).await?;
     // Without a cursor nothing can be read incrementally; the request was then made for the whole object.
     let full = window.from.is_none() || prepared.cursor.is_none();
-    let run = world.ledger.begin_run(NewRun {
-        job: job.name.clone(),
-        chain_run: chain.map(|chain| chain.id.clone()),
-        spec_hash: job.spec_hash(),
-        source_hash: job.source_hash(),
-        from: if full { None } else { window.from },
-        until: window.until,
-        full,
-    })?;
+    let run = world.ledger.begin_run(
+        lease,
+        NewRun {
+            chain: chain.map(|member| member.run.clone()),
+            spec_hash: job.spec_hash(),
+            source_hash: job.source_hash(),
+            from: if full { None } else { window.from },
+            until: Some(window.until),
+            full,
+        },
+    )?;
     match extract_into_lake(world, &client, job, &prepared, &run).await {
         Ok((landed, snapshot)) => {
             let calls = world.calls.since(&before).into_iter().filter(|(class, _)| class.is_salesforce()).collect();
             Ok(LandedSource { run, landed, snapshot, calls, seconds: begun.elapsed().as_secs_f64() })
-        },
+        }
         Err(error) => {
-            world.ledger.fail_run(&run.id, &error.render())?;
+            store_failure(world, lease, &run, &error)?;
             Err(error.context("run", run.id.clone()))
         }
     }
 }
 
-/// The chain that a job runs in: its members share an id and one upper bound.
+/// Ends a run as failed. Its landed rows, if any, are taken up by the job's next run.
+pub(super) fn store_failure(world: &World, lease: &Lease, run: &Run, error: &Error) -> Result<()> {
+    world.ledger.finish_run(
+        lease,
+        &run.id,
+        &Outcome {
+            status: RunStatus::Failed,
+            counters: run.counters,
+            calls: CallCounts::new(),
+            error: Some(error.render()),
+            watermark: None,
+            pending: None,
+        },
+    )?;
+    Ok(())
+}
+
+/// A job's place in a chain run, whose members share one upper bound.
 #[derive(Debug, Clone)]
-pub(super) struct ChainRun {
-    pub(super) id: String,
+pub(super) struct Member {
+    pub(super) run: ChainRun,
     pub(super) until: DateTime<Utc>,
 }
 
-async fn resume(world: &World, job: &Job) -> Result<Option<LandedSource>> {
-    let Some(run) = world.ledger.unfinished_run(&job.name)? else { return Ok(None) };
+/// The number that orders the rows of a run among those of others: when the run began, in microseconds.
+fn sequence_of(run: &Run) -> i64 {
+    run.started_at.timestamp_micros()
+}
+
+/// The job's last run, if it stopped after its rows were landed and the job is still the same.
+async fn resume(world: &World, job: &Job, lease: &Lease, chain: Option<&Member>) -> Result<Option<LandedSource>> {
+    let Some(run) = world.ledger.last_run(&job.name)?.filter(|run| !run.status.succeeded()) else { return Ok(None) };
     let table = table_of(job);
-    let sequence = run.sequence;
-    let landed = match run.landed.clone() {
+    let sequence = sequence_of(&run);
+    let known = world.ledger.landed(Some(&run.id))?.into_iter().next();
+    let landed = match known {
         Some(landed) => Some(landed),
         // The commit may have happened although the ledger did not hear of it.
         None => match world.lake.application_version(&table, &application(job)).await? {
-            Some(version) if version == sequence => landed_of(world, &table, sequence).await?,
+            Some(version) if version == sequence => landed_of(world, &run, &table, sequence).await?,
             _ => None,
         },
     };
-    let same_job = run.spec_hash == job.spec_hash();
-    match landed {
-        Some(landed) if same_job => {
-            let snapshot = world
-                .lake
-                .snapshot(&table)
-                .await?
-                .ok_or_else(|| Error::integrity(format!("the landed table {table} is gone from the lake")))?;
-            world.ledger.set_landed(&run.id, &landed)?;
-            world.reporter.end(&job.name, "resume", &format!("{} landed rows of run {} go on", landed.rows, run.id));
-            Ok(Some(LandedSource { run, landed, snapshot, calls: CallCounts::new(), seconds: 0.0 }))
+    let Some(landed) = landed.filter(|_| run.spec_hash == job.spec_hash()) else {
+        if run.status == RunStatus::Running {
+            let stopped = Error::unavailable("stopped before its rows were landed, or the job was changed since");
+            store_failure(world, lease, &run, &stopped)?;
         }
-        Some(_) => {
-            world.ledger.fail_run(&run.id, "interrupted, and the job was changed since; started anew")?;
-            Ok(None)
-        }
-        None => {
-            world.ledger.fail_run(&run.id, "interrupted before its extract was landed; started anew")?;
-            Ok(None)
-        }
-    }
+        return Ok(None);
+    };
+    let run = world.ledger.resume_run(lease, &run.id, chain.map(|member| member.run.clone()))?;
+    let snapshot = world
+        .lake
+        .snapshot(&table)
+        .await?
+        .ok_or_else(|| Error::integrity(format!("the landed table {table} is gone from the lake")))?;
+    world.ledger.set_landed(&landed)?;
+    world.reporter.end(&job.name, "resume", &format!("goes on with the {} rows that run {} landed", landed.rows, run.id));
+    Ok(Some(LandedSource { run, landed, snapshot, calls: CallCounts::new(), seconds: 0.0 }))
 }
 
-async fn landed_of(world: &World, table: &TableName, sequence: i64) -> Result<Option<Landed>> {
+async fn landed_of(world: &World, run: &Run, table: &TableName, sequence: i64) -> Result<Option<Landed>> {
     let Some(snapshot) = world.lake.snapshot(table).await? else { return Ok(None) };
     let (rows, deleted) = snapshot.counts_at(sequence);
-    Ok(Some(Landed { table: table.to_string(), sequence, version: snapshot.version(), rows, deleted }))
+    Ok(Some(Landed { run: run.id.clone(), table: table.to_string(), sequence, version: snapshot.version(), rows, deleted }))
 }
 
 /// Query jobs that a stopped process left in the org are aborted and deleted, so that they do not use its limits.
 async fn sweep_abandoned_jobs(world: &World, client: &SalesforceClient, job: &Job) -> Result<()> {
-    for abandoned in world.ledger.abandoned_remote_jobs(&job.salesforce)? {
-        if let Err(error) = client.abort_query_job(&abandoned).await {
-            tracing::debug!(job = %abandoned, "an abandoned query job was not aborted: {error}");
+    let abandoned = world.ledger.abandoned_remote_jobs()?;
+    for left in abandoned.into_iter().filter(|left| left.connection == job.salesforce) {
+        if let Err(error) = client.abort_query_job(&left.id).await {
+            tracing::debug!(job = left.id, "An abandoned query job was not aborted: {error}");
         }
-        if let Err(error) = client.delete_query_job(&abandoned).await {
-            tracing::debug!(job = %abandoned, "an abandoned query job was not deleted: {error}");
+        if let Err(error) = client.delete_query_job(&left.id).await {
+            tracing::debug!(job = left.id, "An abandoned query job was not deleted: {error}");
         }
-        world.ledger.remote_job_done(&abandoned)?;
+        world.ledger.remote_job_done(&left.connection, &left.id)?;
     }
     Ok(())
 }
@@ -162,12 +185,12 @@ async fn window(
     world: &World,
     client: &SalesforceClient,
     job: &Job,
-    chain: Option<&ChainRun>,
+    chain: Option<&Member>,
     options: &RunOptions,
 ) -> Result<Window> {
     let connection = world.salesforce_connection(&job.salesforce)?;
     let until = match chain {
-        Some(chain) => chain.until,
+        Some(member) => member.until,
         None => upper_bound(client, connection.lag).await?,
     };
     if options.full {
@@ -205,14 +228,14 @@ async fn extract_into_lake(
     run: &Run,
 ) -> Result<(Landed, Snapshot)> {
     let connection = world.salesforce_connection(&job.salesforce)?;
-    let table = table_of(job);
+    let (table, sequence) = (table_of(job), sequence_of(run));
     tracing::info!(job = job.name, soql = prepared.soql, "reading {}", job.source.object);
     world.reporter.begin(&job.name, "extract", None);
     let options = ReadOptions { page_rows: connection.page_rows, parallel: PARALLEL_PAGES, batch_rows: BATCH_ROWS };
     let mut reading = salesforce::read(client, prepared, options).await?;
     world.ledger.note_remote_job(&run.id, &job.salesforce, reading.job_id())?;
 
-    let mut writer = world.lake.writer(&table, prepared.schema.clone(), run.sequence)?;
+    let mut writer = world.lake.writer(&table, prepared.schema.clone(), sequence)?;
     let mut deleted = 0;
     while let Some(batch) = reading.try_next().await? {
         world.reporter.advance(batch.num_rows() as u64);
@@ -222,7 +245,7 @@ async fn extract_into_lake(
         writer.write(&batch, mask.as_ref()).await?;
     }
     let report = reading.report();
-    world.ledger.remote_job_done(reading.job_id())?;
+    world.ledger.remote_job_done(&job.salesforce, reading.job_id())?;
     let written = writer.finish().await?;
     if written.rows != report.rows {
         return Err(Error::bug(format!("{} rows were read but {} were written to the lake", report.rows, written.rows)));
@@ -242,14 +265,20 @@ async fn extract_into_lake(
             key: Some("Id".to_owned()),
             mode: if run.full { CommitMode::Replace } else { CommitMode::Merge },
             written: vec![written],
-            application: Some((application(job), run.sequence)),
+            application: Some((application(job), sequence)),
             info: [("sf2gs.run".to_owned(), run.id.clone())].into(),
         })
         .await?;
     checkpoint("land.after_commit");
-    let landed =
-        Landed { table: table.to_string(), sequence: run.sequence, version: snapshot.version(), rows: report.rows, deleted };
-    world.ledger.set_landed(&run.id, &landed)?;
+    let landed = Landed {
+        run: run.id.clone(),
+        table: table.to_string(),
+        sequence,
+        version: snapshot.version(),
+        rows: report.rows,
+        deleted,
+    };
+    world.ledger.set_landed(&landed)?;
     let kind = if run.full { "whole object" } else { "changes" };
     world.reporter.end(
         &job.name,

@@ -27,8 +27,8 @@ pub async fn query_session(world: &World) -> Result<SessionContext> {
     let activity = Arc::new(MemorySchemaProvider::new());
     let runs = world.ledger.runs(&RunFilter::default())?;
     activity.register_table("runs".to_owned(), memory(runs_batch(&runs)?)?)?;
-    activity.register_table("steps".to_owned(), memory(steps_batch(world, &runs)?)?)?;
-    activity.register_table("chunks".to_owned(), memory(chunks_batch(world, &runs)?)?)?;
+    activity.register_table("steps".to_owned(), memory(steps_batch(world)?)?)?;
+    activity.register_table("chunks".to_owned(), memory(chunks_batch(world)?)?)?;
     for (name, schema) in [("verdicts", record::verdict_schema()), ("rejects", record::reject_schema())] {
         let table = TableName { connection: record::ACTIVITY.to_owned(), table: name.to_owned() };
         let provider = match world.lake.snapshot(&table).await? {
@@ -76,13 +76,13 @@ pub(super) fn runs_batch(runs: &[Run]) -> Result<RecordBatch> {
     batch(vec![
         ("run", texts(runs, |run| Some(run.id.clone()))),
         ("job", texts(runs, |run| Some(run.job.clone()))),
-        ("chain_run", texts(runs, |run| run.chain_run.clone())),
+        ("chain_run", texts(runs, |run| run.chain.as_ref().map(|chain| chain.id.clone()))),
         ("status", texts(runs, |run| Some(run.status.to_string()))),
         ("started", times(runs, |run| Some(run.started_at))),
         ("ended", times(runs, |run| run.ended_at)),
         ("full", Arc::new(BooleanArray::from_iter(runs.iter().map(|run| Some(run.full))))),
         ("window_from", times(runs, |run| run.from)),
-        ("window_until", times(runs, |run| Some(run.until))),
+        ("window_until", times(runs, |run| run.until)),
         ("extracted", numbers(runs, |run| run.counters.extracted)),
         ("retried", numbers(runs, |run| run.counters.retried)),
         ("deleted", numbers(runs, |run| run.counters.deleted)),
@@ -91,30 +91,28 @@ pub(super) fn runs_batch(runs: &[Run]) -> Result<RecordBatch> {
         ("unchanged", numbers(runs, |run| run.counters.unchanged)),
         ("rejected", numbers(runs, |run| run.counters.rejected)),
         ("references", numbers(runs, |run| run.counters.references)),
-        ("calls", texts(runs, |run| serde_json::to_string(&run.calls).ok())),
+        ("calls", texts(runs, |run| serde_json::to_string(
+                &run.calls.iter().map(|(class, calls)| (class.name(), calls)).collect::<std::collections::BTreeMap<_, _>>()
+            )
+            .ok())),
         ("error", texts(runs, |run| run.error.clone())),
     ])
 }
 
-fn steps_batch(world: &World, runs: &[Run]) -> Result<RecordBatch> {
-    let mut steps = Vec::new();
-    for run in runs {
-        steps.extend(world.ledger.steps(&run.id)?);
-    }
+fn steps_batch(world: &World) -> Result<RecordBatch> {
+    let steps = world.ledger.steps(None)?;
     batch(vec![
         ("run", texts(&steps, |step| Some(step.run.clone()))),
-        ("step", texts(&steps, |step| Some(step.name.clone()))),
-        ("at", times(&steps, |step| Some(step.at))),
+        ("step", texts(&steps, |step| Some(step.step.clone()))),
+        ("attempt", numbers(&steps, |step| u64::from(step.attempt))),
+        ("ended", times(&steps, |step| Some(step.ended_at))),
         ("rows", numbers(&steps, |step| step.rows)),
         ("detail", texts(&steps, |step| Some(step.detail.to_string()))),
     ])
 }
 
-fn chunks_batch(world: &World, runs: &[Run]) -> Result<RecordBatch> {
-    let mut chunks = Vec::new();
-    for run in runs {
-        chunks.extend(world.ledger.chunks(&run.id)?);
-    }
+fn chunks_batch(world: &World) -> Result<RecordBatch> {
+    let chunks = world.ledger.chunks(None)?;
     batch(vec![
         ("run", texts(&chunks, |chunk| Some(chunk.run.clone()))),
         ("chunk", Arc::new(Int64Array::from_iter_values(chunks.iter().map(|chunk| chunk.id)))),
