@@ -218,7 +218,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_dropped_server_is_gone() {
-        let server = Server::start(Router::new(), Clock::system(), SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let server =
+            Server::start(Router::new(), Clock::system(), SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let address = server.address();
         drop(server);
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -3,5 +3,7 @@
 #![cfg(test)]
 
 mod connect_http;
+mod connect_salesforce;
+mod extract;
 mod ledger;
 mod support;

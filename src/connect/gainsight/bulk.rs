@@ -165,9 +165,8 @@ impl GainsightClient {
         if let Some(failure) = answer.failure {
             return match failure.status {
                 200 | 400 => Ok(Err(failure.into())),
-                413 => Err(Error::bug("a bulk import file was larger than Gainsight takes").source(
-                    failure.into_error("take a bulk import file"),
-                )),
+                413 => Err(Error::bug("a bulk import file was larger than Gainsight takes")
+                    .source(failure.into_error("take a bulk import file"))),
                 _ => Err(failure.into_error("take a bulk import file")),
             };
         }

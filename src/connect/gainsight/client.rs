@@ -206,9 +206,9 @@ impl GainsightClient {
 
     /// Runs a query. Nothing found is an empty list, however the tenant words it.
     pub async fn query(&self, object: &str, query: &Query) -> Result<Records> {
-        self.try_query(object, query).await?.map_err(|failure| {
-            failure.into_error("read records").context("object", object.to_owned())
-        })
+        self.try_query(object, query)
+            .await?
+            .map_err(|failure| failure.into_error("read records").context("object", object.to_owned()))
     }
 
     /// Runs a query of an object that may not exist: then there is no answer.

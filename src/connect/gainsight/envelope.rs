@@ -131,13 +131,13 @@ impl Failure {
 
     /// Whether the query found nothing, which one of the documented shapes words as a failure (gainsight-api §2.5).
     pub fn is_nothing_found(&self) -> bool {
-        matches!(&*self.code, "GSOBJ_1011" | "GSOBJ_1XXX") || self.description.contains("No data found for given criteria")
+        matches!(&*self.code, "GSOBJ_1011" | "GSOBJ_1XXX")
+            || self.description.contains("No data found for given criteria")
     }
 
     /// Whether the object does not exist in the tenant.
     pub fn is_unknown_object(&self) -> bool {
-        self.code == "OBJECT_NOT_FOUND"
-            || self.description.to_ascii_lowercase().contains("requested object not found")
+        self.code == "OBJECT_NOT_FOUND" || self.description.to_ascii_lowercase().contains("requested object not found")
     }
 
     /// The failure of doing `what`, told by what the reader must do.
@@ -155,7 +155,9 @@ impl Failure {
             ("GS_APIG_2401" | "GSOBJ_1024", _) | (_, 401 | 403) => {
                 Error::access(message).hint("check the access key or the M2M credentials of the Gainsight connection")
             }
-            ("GS_APIG_1000", _) | (_, 404) => Error::config(message).hint("check the `url` of the Gainsight connection"),
+            ("GS_APIG_1000", _) | (_, 404) => {
+                Error::config(message).hint("check the `url` of the Gainsight connection")
+            }
             ("GS_APIG_2404" | "GU_2400", _) | (_, 408 | 429 | 500..) => {
                 Error::unavailable(message).hint("run the same command again; it resumes")
             }
@@ -263,14 +265,16 @@ mod tests {
 
     #[test]
     fn a_false_result_in_a_200_is_a_failure() {
-        let answer = answer(200, r#"{"result":false,"errorCode":"GSOBJ_1XXX","errorDesc":"No data found for given criteria"}"#);
+        let answer =
+            answer(200, r#"{"result":false,"errorCode":"GSOBJ_1XXX","errorDesc":"No data found for given criteria"}"#);
         assert!(answer.failure.as_ref().unwrap().is_nothing_found());
         assert!(!answer.failure.unwrap().outcome_unknown());
     }
 
     #[test]
     fn data_is_the_raw_bytes() {
-        let answer = answer(200, r#"{"result":true,"errorCode":null,"data":{"records":[{"Gsid":"1P02"}]},"message":null}"#);
+        let answer =
+            answer(200, r#"{"result":true,"errorCode":null,"data":{"records":[{"Gsid":"1P02"}]},"message":null}"#);
         assert!(answer.failure.is_none());
         assert_eq!(answer.data().unwrap(), r#"{"records":[{"Gsid":"1P02"}]}"#);
     }
@@ -288,7 +292,9 @@ mod tests {
         assert_eq!((flat[0].field.as_deref(), &*flat[0].message), (Some("Name"), "too long"));
         let users = cell_errors(r#"{"errors":[{"errorMessage":"Email is taken"}],"records":[{"message":"echo"}]}"#);
         assert_eq!(users.len(), 1);
-        let people = cell_errors(r#"{"errors":[{"rowNumber":3,"fieldName":"Email","value":"x","errorCode":"GSOBJ_VDTEMAIL1001","message":"bad"}]}"#);
+        let people = cell_errors(
+            r#"{"errors":[{"rowNumber":3,"fieldName":"Email","value":"x","errorCode":"GSOBJ_VDTEMAIL1001","message":"bad"}]}"#,
+        );
         assert_eq!(people[0].row, Some(3));
         assert_eq!(people[0].invalid_value, Some(serde_json::json!("x")));
     }

@@ -275,7 +275,11 @@ fn field(raw: RawField) -> FieldMetadata {
             .into_iter()
             .filter_map(|option| {
                 let gsid = option.value?;
-                Some(PicklistOption { label: option.label.unwrap_or_else(|| gsid.clone()), gsid, active: option.active })
+                Some(PicklistOption {
+                    label: option.label.unwrap_or_else(|| gsid.clone()),
+                    gsid,
+                    active: option.active,
+                })
             })
             .collect(),
         name: raw.field_name,

@@ -115,7 +115,10 @@ impl GainsightClient {
             Some(failure)
                 if failure.outcome_unknown()
                     || matches!(failure.status, 401 | 403 | 404 | 408 | 429)
-                    || matches!(&*failure.code, "GS_APIG_2401" | "GS_APIG_2402" | "GS_APIG_2404" | "GU_2400" | "GSOBJ_1023" | "GSOBJ_1024")
+                    || matches!(
+                        &*failure.code,
+                        "GS_APIG_2401" | "GS_APIG_2402" | "GS_APIG_2404" | "GU_2400" | "GSOBJ_1023" | "GSOBJ_1024"
+                    )
                     || failure.is_unknown_object() =>
             {
                 Err(failure.into_error(what))

@@ -107,10 +107,8 @@ impl Decoder {
         let outcome = Reader::new(text).records(&mut state, Page::cell, Page::end);
         let rows = state.rows;
         outcome.map_err(|fault| match fault {
-            Fault::Json(at) => {
-                Error::integrity(format!("records of `{}` are broken JSON at byte {at}", self.object))
-                    .hint("nothing was landed; run again")
-            }
+            Fault::Json(at) => Error::integrity(format!("records of `{}` are broken JSON at byte {at}", self.object))
+                .hint("nothing was landed; run again"),
             Fault::Cell { column, value } => Error::integrity(format!(
                 "record {} of a page of `{}` holds `{value}` in `{}`, which is no {}",
                 rows + 1,
@@ -245,8 +243,7 @@ mod tests {
     use crate::extract::gainsight::mirror_schema;
 
     fn decoder() -> Decoder {
-        let option =
-            |gsid: &str, label: &str| PicklistOption { gsid: gsid.into(), label: label.into(), active: true };
+        let option = |gsid: &str, label: &str| PicklistOption { gsid: gsid.into(), label: label.into(), active: true };
         let mut stage = FieldMetadata::new("Stage", GsType::Picklist);
         stage.options = vec![option("1I001", "Adopting")];
         let mut tags = FieldMetadata::new("Tags", GsType::MultiSelect);
@@ -277,7 +274,10 @@ mod tests {
         let (one, two) = (one.decode(iso).unwrap(), two.decode(epoch).unwrap());
         assert_eq!(one, two);
         let shown = pretty_format_batches(&[one]).unwrap().to_string();
-        assert!(shown.contains("| 1P02A | 250       | 100000.50 | 2025-01-31  | Adopting | A;B  | 2024-02-05T07:17:16Z |"), "{shown}");
+        assert!(
+            shown.contains("| 1P02A | 250       | 100000.50 | 2025-01-31  | Adopting | A;B  | 2024-02-05T07:17:16Z |"),
+            "{shown}"
+        );
     }
 
     #[test]

@@ -169,7 +169,8 @@ async fn fetch_pages(
 /// The text searched for cannot stand within a string, where every quote is escaped.
 fn last_and_count(page: &[u8]) -> Result<(String, usize)> {
     const KEY: &str = "\"Gsid\":\"";
-    let text = std::str::from_utf8(page).map_err(|e| Error::integrity("Gainsight's records are not UTF-8").source(e))?;
+    let text =
+        std::str::from_utf8(page).map_err(|e| Error::integrity("Gainsight's records are not UTF-8").source(e))?;
     if let Some(at) = text.rfind(KEY)
         && let Some(gsid) = text[at + KEY.len()..].split('"').next()
     {

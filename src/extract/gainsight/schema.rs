@@ -44,8 +44,12 @@ pub fn mirror_schema(metadata: &ObjectMetadata, fields: &[String]) -> Result<Sch
     }
     if !missing.is_empty() {
         let names: Vec<_> = missing.iter().map(|name| format!("`{name}`")).collect();
-        return Err(Error::config(format!("the tenant's object `{}` has no field {}", metadata.name, names.join(", ")))
-            .hint("check the spelling in the job; custom fields end in `__gc`"));
+        return Err(Error::config(format!(
+            "the tenant's object `{}` has no field {}",
+            metadata.name,
+            names.join(", ")
+        ))
+        .hint("check the spelling in the job; custom fields end in `__gc`"));
     }
     Ok(Arc::new(Schema::new(columns)))
 }

@@ -301,7 +301,7 @@ fn instant(bytes: &[u8]) -> Option<i64> {
             return None;
         }
         for place in 0..6 {
-            let digit = if place < digits { fraction[place] - b'0' } else { 0 };
+            let digit = fraction[..digits].get(place).map_or(0, |byte| byte - b'0');
             micros = micros * 10 + i64::from(digit);
         }
         rest = &fraction[digits..];

@@ -170,11 +170,6 @@ impl Scripted {
     pub(crate) fn requests(&self) -> usize {
         self.received().len()
     }
-
-    /// How many answers nobody asked for.
-    pub(crate) fn unused(&self) -> usize {
-        self.script.lock().unwrap_or_else(PoisonError::into_inner).answers.len()
-    }
 }
 
 async fn serve(mut stream: TcpStream, script: Arc<Mutex<Script>>) -> io::Result<()> {

@@ -166,11 +166,7 @@ fn typed_cells_are_read_and_a_bad_one_names_itself() {
         field("Amount", "currency", DataType::Decimal128(18, 2)),
         field("Rate", "double", DataType::Float64),
         field("Day", "date", DataType::Date32),
-        field(
-            "At",
-            "datetime",
-            DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, Some("UTC".into())),
-        ),
+        field("At", "datetime", DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, Some("UTC".into()))),
     ]));
     let header = ["Id", "OwnerId", "Flag", "Number", "Amount", "Rate", "Day", "At"];
     let row = |cells: [&str; 8]| cells.map(str::to_owned).to_vec();
