@@ -91,7 +91,7 @@ async fn refresh_one(
 ) -> Result<(Snapshot, u64)> {
     let table = table_of(connection, object);
     let wanted = fields_of(world, connection, object)?;
-    let started = client.tenant_time().await?;
+    let started = client.tenant_time();
     let state = world.ledger.mirror_state(connection, object)?;
     let since = state
         .as_ref()
@@ -110,7 +110,7 @@ async fn refresh_one(
     let sequence = world.clock.now().timestamp_micros();
     let mut writer = world.lake.writer(&table, Arc::clone(&schema), sequence)?;
     let mut rows = 0;
-    let mut stream = Box::pin(gainsight::read_mirror(client, metadata, &fields, since));
+    let mut stream = gainsight::read_mirror(client, metadata, &fields, since);
     while let Some(batch) = stream.try_next().await? {
         rows += batch.num_rows() as u64;
         world.reporter.advance(batch.num_rows() as u64);

@@ -18,6 +18,7 @@ mod decide;
 mod job;
 mod mirror;
 mod online;
+mod open;
 mod recheck;
 mod record;
 mod report;

@@ -7,18 +7,21 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use crate::clock::Clock;
+use crate::config;
 use crate::config::connection::{GainsightConnection, SalesforceConnection};
-use crate::config::job::Job;
+use crate::config::job::{Job, SecretRef};
 use crate::config::project::Project;
-use crate::connect::gainsight::{GainsightClient, GainsightSettings, ObjectMetadata};
+use crate::connect::gainsight::{GainsightClient, ObjectMetadata};
 use crate::connect::http::{Http, RetryPolicy};
-use crate::connect::salesforce::{SalesforceClient, SalesforceSettings};
+use crate::connect::salesforce::SalesforceClient;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::error::Result;
 use crate::land::Lake;
 use crate::ledger::Ledger;
-use crate::telemetry::{ApiCalls, Reporter};
+use crate::telemetry::{ApiCalls, Reporter, Secret};
+
+use super::open;
 
 /// A project, opened.
 #[derive(Debug)]
@@ -83,6 +86,10 @@ impl World {
             .ok_or_else(|| unknown("Gainsight connection", name, self.project.gainsight.keys()))
     }
 
+    fn secret(&self, secret: &SecretRef, connection: &str) -> Result<Secret> {
+        config::secrets::resolve(secret, &self.project.root, |name| self.ledger.token(connection, name))
+    }
+
     /// The client of a Salesforce connection; one per process, so that logins are shared.
     pub(super) async fn salesforce(&self, name: &str) -> Result<SalesforceClient> {
         let mut clients = self.salesforce.lock().await;
@@ -90,7 +97,7 @@ impl World {
             return Ok(client.clone());
         }
         let connection = self.salesforce_connection(name)?;
-        let settings = SalesforceSettings::resolve(connection, |secret| self.project.secret(secret, name, &self.ledger))?;
+        let settings = open::salesforce_settings(connection, &self.ledger, |secret| self.secret(secret, name))?;
         let client = SalesforceClient::open(settings, self.http.clone())?;
         clients.insert(name.to_owned(), client.clone());
         Ok(client)
@@ -103,7 +110,7 @@ impl World {
             return Ok(client.clone());
         }
         let connection = self.gainsight_connection(name)?;
-        let settings = GainsightSettings::resolve(connection, |secret| self.project.secret(secret, name, &self.ledger))?;
+        let settings = open::gainsight_settings(connection, |secret| self.secret(secret, name))?;
         let client = GainsightClient::open(settings, self.http.clone())?;
         clients.insert(name.to_owned(), client.clone());
         Ok(client)
