@@ -1,1 +1,119 @@
-//! One verdict per source row.
+//! One verdict per source row: insert, update with the changed fields, unchanged, or rejected with the reason.
+//!
+//! ```text
+//!  job (TOML) ──┐
+//!  source type ─┼─▶ layout: every name and pair of types checked ─▶ statement: one SQL query ─▶ DataFusion ─▶ verdicts
+//!  mirror types ┘                                                          │
+//!                                                                          └─▶ `sf2gs plan` prints it
+//! ```
+//!
+//! # Promises
+//! * A job compiles to one readable statement, or to all of its problems at once; compiling reads no data.
+//! * The statement gives exactly one row per row of `source`, whatever is in the tables: no cell, no duplicate on either
+//!   side and no missing parent ends a run.
+//! * The same tables give the same verdicts: every choice among several records or rows has a stated order.
+//! * NULL or blank never matches anything.
+//!
+//! # What the statement reads
+//! `source` (the job's fields, `Id` and the cursor; one row per record) and `mirror_<object>` for each object in
+//! [`objects`], with `Gsid` and the fields that the job names. The functions of [`register`] must be known to the session.
+//!
+//! # The rules
+//! 1. **Which row counts.** Of several rows with one key the newest counts, then the higher Id; the others are
+//!    `DUPLICATE_IN_SOURCE`. This is so even when the newest row is itself rejected: older data never overtakes newer data.
+//! 2. **Which problem is told.** A row has at most one: an identifier that does not convert or is blank; for people, the
+//!    company; a duplicate; several records in Gainsight; the operation; the other cells, then the other lookups,
+//!    in the job's order.
+//! 3. **What differs.** Cells compare exactly at the target's type; NULL and the empty text are the same; a multi-select
+//!    has no order. Identifiers are never compared: they matched. With `on_null = "keep"` a NULL is neither compared nor written.
+//! 4. **Self lookups** (a manager) use the mirror as it is. A reference that is not there yet is neither written nor
+//!    compared but named in `unresolved`; after the load [`compile_second_pass`] gives the statement that settles it.
+//!    With `on_missing = "reject"` a row waits for the second pass only if its parent is another row of `source` whose
+//!    identifiers are filled; else it is rejected at once.
+//! 5. **Nobody is their own parent.** A self lookup that finds the record itself gives NULL, without a reject: Gainsight
+//!    refuses a user who is their own manager (`GU_2410`), and Salesforce allows it.
+//! 6. **People.** A person is found by the tenant's key, a company person by person and company. Of the accepted rows of
+//!    one person the newest, then the one with the higher Id, says what the person's own fields are (`person_winner`).
+
+mod functions;
+mod layout;
+mod problems;
+mod statement;
+mod text;
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::SchemaRef;
+
+use crate::config::job::Job;
+use crate::config::job::TargetField;
+use crate::error::Result;
+
+pub use functions::register;
+pub use problems::remedy;
+
+/// What a job is compiled against.
+#[derive(Debug, Clone, Copy)]
+pub struct MatchInputs<'a> {
+    /// The job.
+    pub job: &'a Job,
+    /// The columns of `source`, with the Salesforce types in the fields' metadata.
+    pub source: &'a SchemaRef,
+    /// The columns of each mirror by object, with the Gainsight types in the fields' metadata.
+    pub mirrors: &'a BTreeMap<String, SchemaRef>,
+    /// The fields of `person` by which the tenant finds a person. Empty: the job's own identifiers.
+    pub person_key: &'a [String],
+}
+
+/// A job, compiled.
+#[derive(Debug, Clone)]
+pub struct MatchPlan {
+    /// The statement.
+    pub sql: String,
+    /// The columns to write, in the job's order.
+    pub writes: Vec<Write>,
+    /// Conversions that a reader should know of, one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// A column of the verdicts that goes to Gainsight.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Write {
+    /// Where it goes.
+    pub field: TargetField,
+    /// The column's name: `set.<object>.<Field>`.
+    pub column: String,
+    /// The column's type, which is the mirror's.
+    pub data_type: DataType,
+    /// Whether it is part of the key, and so never in `changed`.
+    pub identifier: bool,
+}
+
+/// The Gainsight objects whose mirrors a job needs, each with the fields that are read (`Gsid` comes with all).
+pub fn objects(job: &Job, person_key: &[String]) -> BTreeMap<String, BTreeSet<String>> {
+    layout::objects(job, person_key)
+}
+
+/// Compiles `job`: the statement that gives every row of `source` its verdict.
+///
+/// # Errors
+/// [`Config`](crate::error::ErrorKind::Config), naming every impossible mapping of the job.
+pub fn compile(inputs: &MatchInputs<'_>) -> Result<MatchPlan> {
+    let layout = layout::Layout::new(inputs, layout::Pass::Rows)?;
+    Ok(statement::write(&layout))
+}
+
+/// Compiles the second pass: the statement that settles the self lookups which [`compile`]'s verdicts name in `unresolved`.
+///
+/// It runs after the load, over a `source` of just those rows (less those that the load rejected) and mirrors that have
+/// been refreshed. Its verdicts are about the self lookups alone: `update`, `unchanged`, or a reject; `unresolved` is
+/// always NULL, and `retry` says which rows still wait for a parent. `None` if the job has no self lookup.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_second_pass(inputs: &MatchInputs<'_>) -> Result<Option<MatchPlan>> {
+    let layout = layout::Layout::new(inputs, layout::Pass::References)?;
+    Ok(layout.lookups.iter().any(|lookup| lookup.is_self).then(|| statement::write(&layout)))
+}

@@ -3,7 +3,9 @@
 #![cfg(test)]
 
 mod connect_http;
+mod land;
 mod connect_salesforce;
 mod extract;
 mod ledger;
+mod matching;
 mod support;

@@ -2,3 +2,4 @@
 
 pub(crate) mod org;
 pub(crate) mod scripted;
+pub(crate) mod tables;

@@ -1,0 +1,118 @@
+//! The limits that all sessions share, and the one place where a session is made.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::memory_pool::TrackConsumersPool;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::SessionConfig;
+use datafusion::prelude::SessionContext;
+use url::Position;
+use url::Url;
+
+use crate::engine::catalog::LakeCatalog;
+use crate::engine::version::LakeVersion;
+use crate::error::Error;
+use crate::error::Result;
+use crate::land::Lake;
+
+/// The name of the lake's catalog.
+pub(crate) const LAKE: &str = "lake";
+
+/// Limits of the engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineSettings {
+    /// Bytes that sorts, joins and aggregates may hold together.
+    pub memory_limit_bytes: usize,
+    /// Parallel streams of a plan; `None` takes one per core.
+    pub threads: Option<usize>,
+    /// Where operators put what doesn't fit; `None` is the system's temporary folder.
+    pub spill_dir: Option<PathBuf>,
+    /// Bytes that may be spilled at a time.
+    pub spill_limit_bytes: u64,
+}
+
+impl Default for EngineSettings {
+    fn default() -> Self {
+        Self { memory_limit_bytes: 2 << 30, threads: None, spill_dir: None, spill_limit_bytes: 100 << 30 }
+    }
+}
+
+/// Makes sessions that share their limits.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    runtime: Arc<RuntimeEnv>,
+    config: SessionConfig,
+    lake: Lake,
+}
+
+impl Engine {
+    /// An engine with `settings` whose sessions can read `lake`.
+    pub fn new(settings: &EngineSettings, lake: &Lake) -> Result<Self> {
+        // Named in the error when memory runs out: the five largest holders.
+        const TOLD: NonZeroUsize = NonZeroUsize::new(5).unwrap();
+        let pool = TrackConsumersPool::new(FairSpillPool::new(settings.memory_limit_bytes), TOLD);
+        let mut builder = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(pool))
+            .with_max_temp_directory_size(settings.spill_limit_bytes);
+        if let Some(folder) = &settings.spill_dir {
+            std::fs::create_dir_all(folder).map_err(|error| {
+                Error::config(format!("the spill folder {} can't be made: {error}", folder.display()))
+                    .hint("change `[engine] spill_dir` in sf2gs.toml")
+                    .source(error)
+            })?;
+            builder = builder.with_temp_file_path(folder);
+        }
+        let runtime = builder.build_arc()?;
+        let (url, store) = lake.store();
+        let root = Url::parse(&url[..Position::BeforePath])
+            .map_err(|error| Error::bug(format!("the lake's URL {url} names no store")).source(error))?;
+        runtime.register_object_store(&root, store);
+        let threads = settings
+            .threads
+            .or_else(|| std::thread::available_parallelism().ok().map(NonZeroUsize::get))
+            .unwrap_or(2)
+            .max(1);
+        let mut config =
+            SessionConfig::new().with_target_partitions(threads).with_batch_size(8192).with_information_schema(true);
+        let options = config.options_mut();
+        // Unquoted names become lower case everywhere, so shared SQL means the same in every session.
+        options.sql_parser.enable_ident_normalization = true;
+        // A join with few changed keys then decodes only the rows it needs, and a filter skips the other columns.
+        options.execution.parquet.pushdown_filters = true;
+        options.execution.parquet.reorder_filters = true;
+        Ok(Self { runtime, config, lake: lake.clone() })
+    }
+
+    /// A new session within the shared limits: the functions of SQL, no tables.
+    pub fn session(&self) -> SessionContext {
+        let state = SessionStateBuilder::new_with_default_features()
+            .with_config(self.config.clone())
+            .with_runtime_env(Arc::clone(&self.runtime))
+            .build();
+        SessionContext::new_with_state(state)
+    }
+
+    /// Adds the catalog `lake` and the function `lake_version` to `session`.
+    pub async fn catalogs(&self, session: &SessionContext) -> Result<()> {
+        let catalog = LakeCatalog::list(&self.lake).await?;
+        let catalog = Arc::new(catalog);
+        session.register_udtf("lake_version", Arc::new(LakeVersion::new(Arc::clone(&catalog))));
+        session.register_catalog(LAKE, catalog);
+        Ok(())
+    }
+
+    /// The lake that the sessions can read.
+    pub fn lake(&self) -> &Lake {
+        &self.lake
+    }
+
+    /// Parallel streams of a plan.
+    pub fn threads(&self) -> usize {
+        self.config.target_partitions()
+    }
+}

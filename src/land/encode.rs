@@ -1,0 +1,281 @@
+//! Rows to the bytes of a Parquet file, columns side by side on several threads.
+//!
+//! Encoding and compressing is the cost of landing (decoding CSV is several times cheaper), so a slab of rows is shared
+//! out by column: each thread takes the heaviest column that is left. What is held is one slab and the encoded pages of
+//! one row group.
+
+use std::collections::HashSet;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use arrow::array::Array;
+use arrow::array::ArrayRef;
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use arrow::row::RowConverter;
+use arrow::row::SortField;
+use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowColumnWriter;
+use parquet::arrow::arrow_writer::ArrowRowGroupWriterFactory;
+use parquet::arrow::arrow_writer::compute_leaves;
+use parquet::basic::Compression;
+use parquet::basic::ZstdLevel;
+use parquet::errors::ParquetError;
+use parquet::file::properties::EnabledStatistics;
+use parquet::file::properties::WriterProperties;
+use parquet::file::properties::WriterVersion;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::ColumnPath;
+
+use crate::error::Error;
+use crate::error::Result;
+
+/// A row group ends at this many rows…
+const GROUP_ROWS: usize = 1 << 20;
+
+/// …or when its encoded pages take this much memory.
+const GROUP_BYTES: usize = 48 << 20;
+
+/// A file being encoded.
+pub(crate) struct FileEncoder {
+    schema: SchemaRef,
+    /// Parquet columns of each Arrow field: one for a flat field, more for a nested one.
+    leaves: Vec<usize>,
+    writer: SerializedFileWriter<Vec<u8>>,
+    factory: ArrowRowGroupWriterFactory,
+    columns: Vec<ArrowColumnWriter>,
+    group_rows: usize,
+    groups: usize,
+    threads: usize,
+}
+
+impl FileEncoder {
+    /// Begins a file of `schema`; `first` are its first rows, from which the columns worth a dictionary are told.
+    pub(crate) fn begin(schema: &SchemaRef, first: &[RecordBatch]) -> Result<Self> {
+        let threads = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
+        let properties = properties(schema, first, threads)?;
+        let (writer, factory) = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties))
+            .and_then(ArrowWriter::into_serialized_writer)
+            .map_err(failed)?;
+        let mut leaves = vec![0; schema.fields().len()];
+        for leaf in 0..writer.schema_descr().num_columns() {
+            leaves[writer.schema_descr().get_column_root_idx(leaf)] += 1;
+        }
+        let columns = factory.create_column_writers(0).map_err(failed)?;
+        Ok(Self { schema: Arc::clone(schema), leaves, writer, factory, columns, group_rows: 0, groups: 0, threads })
+    }
+
+    /// Encodes `slab` and returns the bytes that are ready to be stored (often none).
+    pub(crate) fn encode(&mut self, slab: &[RecordBatch]) -> Result<Bytes> {
+        let mut work = Vec::with_capacity(self.leaves.len());
+        let mut rest = self.columns.as_mut_slice();
+        for (field, count) in self.leaves.iter().enumerate() {
+            let (mine, others) = rest.split_at_mut(*count);
+            rest = others;
+            let weight: usize = slab.iter().map(|batch| weight(batch.column(field))).sum();
+            work.push((weight, field, mine));
+        }
+        // The heaviest is taken first: a long column begun last would keep one thread busy alone.
+        work.sort_unstable_by_key(|(weight, ..)| *weight);
+        let schema = &self.schema;
+        share(work, self.threads, |(_, field, writers)| {
+            for batch in slab {
+                let levels = compute_leaves(schema.field(field), batch.column(field))?;
+                for (writer, leaf) in writers.iter_mut().zip(&levels) {
+                    writer.write(leaf)?;
+                }
+            }
+            Ok(())
+        })?;
+        self.group_rows += slab.iter().map(RecordBatch::num_rows).sum::<usize>();
+        let held: usize = self.columns.iter().map(ArrowColumnWriter::memory_size).sum();
+        if self.group_rows >= GROUP_ROWS || held >= GROUP_BYTES { self.end_group() } else { Ok(Bytes::new()) }
+    }
+
+    /// Ends the file and returns its last bytes and the number of its rows as the footer tells it.
+    pub(crate) fn finish(mut self) -> Result<(Bytes, u64)> {
+        let mut bytes = Vec::new();
+        if self.group_rows > 0 {
+            bytes.extend_from_slice(&self.end_group()?);
+        }
+        let footer = self.writer.finish().map_err(failed)?;
+        self.writer.flush().map_err(|error| failed(error.into()))?;
+        bytes.append(self.writer.inner_mut());
+        let rows = u64::try_from(footer.file_metadata().num_rows())
+            .map_err(|_| Error::bug("a Parquet footer counts less than no rows"))?;
+        Ok((bytes.into(), rows))
+    }
+
+    fn end_group(&mut self) -> Result<Bytes> {
+        self.groups += 1;
+        self.group_rows = 0;
+        let next = self.factory.create_column_writers(self.groups).map_err(failed)?;
+        let full = std::mem::replace(&mut self.columns, next);
+        let chunks = Mutex::new(full.iter().map(|_| None).collect::<Vec<_>>());
+        share(full.into_iter().enumerate().collect(), self.threads, |(index, writer): (usize, ArrowColumnWriter)| {
+            let chunk = writer.close()?;
+            let mut chunks = chunks.lock().map_err(|_| ParquetError::General("an encoder thread died".to_owned()))?;
+            chunks[index] = Some(chunk);
+            Ok(())
+        })?;
+        let chunks = chunks.into_inner().map_err(|_| Error::bug("an encoder thread died"))?;
+        let mut group = self.writer.next_row_group().map_err(failed)?;
+        for chunk in chunks.into_iter().flatten() {
+            chunk.append_to_row_group(&mut group).map_err(failed)?;
+        }
+        group.close().map_err(failed)?;
+        self.writer.flush().map_err(|error| failed(error.into()))?;
+        Ok(std::mem::take(self.writer.inner_mut()).into())
+    }
+}
+
+/// Runs `each` on all of `work`, taken from the end, by at most `threads` threads.
+fn share<T: Send>(
+    work: Vec<T>,
+    threads: usize,
+    each: impl Fn(T) -> std::result::Result<(), ParquetError> + Sync,
+) -> Result<()> {
+    let helpers = threads.min(work.len()).saturating_sub(1);
+    let work = Mutex::new(work);
+    let run = || -> std::result::Result<(), ParquetError> {
+        loop {
+            let next = match work.lock() {
+                Ok(mut left) => left.pop(),
+                Err(_) => return Err(ParquetError::General("an encoder thread died".to_owned())),
+            };
+            match next {
+                Some(item) => each(item)?,
+                None => return Ok(()),
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(run)).collect();
+        let mut outcome = run();
+        for helper in helpers {
+            let other = helper.join().unwrap_or_else(|_| Err(ParquetError::General("an encoder thread died".into())));
+            outcome = outcome.and(other);
+        }
+        outcome
+    })
+    .map_err(failed)
+}
+
+fn weight(column: &ArrayRef) -> usize {
+    column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())
+}
+
+fn properties(schema: &SchemaRef, first: &[RecordBatch], threads: usize) -> Result<WriterProperties> {
+    let distinct = Mutex::new(Vec::new());
+    share((0..schema.fields().len()).collect(), threads, |field| {
+        if !worth_a_dictionary(first, field) {
+            let mut plain = distinct.lock().map_err(|_| ParquetError::General("an encoder thread died".to_owned()))?;
+            plain.push(field);
+        }
+        Ok(())
+    })?;
+    let mut builder = WriterProperties::builder()
+        .set_writer_version(WriterVersion::PARQUET_1_0)
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).map_err(failed)?))
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_max_row_group_row_count(None);
+    for field in distinct.into_inner().map_err(|_| Error::bug("an encoder thread died"))? {
+        // The path has one part however many dots the name has (`Owner.Email`).
+        let path = ColumnPath::new(vec![schema.field(field).name().clone()]);
+        builder = builder.set_column_dictionary_enabled(path, false);
+    }
+    Ok(builder.build())
+}
+
+/// Whether the first rows repeat their values: a dictionary of values that never repeat only costs a hash per value.
+fn worth_a_dictionary(first: &[RecordBatch], field: usize) -> bool {
+    const SAMPLE: usize = 16_384;
+    let mut seen = HashSet::new();
+    let mut values = 0;
+    for batch in first {
+        let left = SAMPLE.saturating_sub(values);
+        if left == 0 {
+            break;
+        }
+        let column = batch.column(field);
+        let column = column.slice(0, column.len().min(left));
+        let Ok(converter) = RowConverter::new(vec![SortField::new(column.data_type().clone())]) else { return true };
+        let Ok(rows) = converter.convert_columns(std::slice::from_ref(&column)) else { return true };
+        for (index, row) in rows.iter().enumerate() {
+            if column.is_valid(index) {
+                values += 1;
+                seen.insert(row.as_ref().to_vec());
+            }
+        }
+    }
+    values < 1_024 || seen.len() * 2 < values
+}
+
+fn failed(error: ParquetError) -> Error {
+    Error::bug(format!("a Parquet file can't be encoded: {error}")).source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::Int64Array;
+    use arrow::array::ListArray;
+    use arrow::array::StringArray;
+    use arrow::datatypes::DataType;
+    use arrow::datatypes::Field;
+    use arrow::datatypes::Int64Type;
+    use arrow::datatypes::Schema;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+    use super::*;
+
+    fn batch(from: i64, rows: i64) -> RecordBatch {
+        let list = ListArray::from_iter_primitive::<Int64Type, _, _>(
+            (from..from + rows).map(|n| (n % 3 != 0).then(|| vec![Some(n), None])),
+        );
+        let schema = Schema::new(vec![
+            Field::new("Owner.Email", DataType::Utf8, true),
+            Field::new("n", DataType::Int64, true),
+            Field::new("list", list.data_type().clone(), true),
+        ]);
+        let text: StringArray = (from..from + rows).map(|n| (n % 5 != 0).then(|| format!("value {n}"))).collect();
+        RecordBatch::try_new(
+            Arc::new(schema),
+            vec![Arc::new(text), Arc::new(Int64Array::from_iter_values(from..from + rows)), Arc::new(list)],
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn several_row_groups_of_nested_columns_read_back_as_written() {
+        let slabs = [vec![batch(0, 3_000), batch(3_000, 10)], vec![batch(3_010, 5_000)]];
+        let mut encoder = FileEncoder::begin(&slabs[0][0].schema(), &slabs[0]).unwrap();
+        let mut bytes = Vec::new();
+        for slab in &slabs {
+            bytes.extend_from_slice(&encoder.encode(slab).unwrap());
+            bytes.extend_from_slice(&encoder.end_group().unwrap());
+        }
+        let (last, rows) = encoder.finish().unwrap();
+        assert_eq!(rows, 8_010);
+        bytes.extend_from_slice(&last);
+        let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes)).unwrap();
+        assert_eq!(reader.metadata().num_row_groups(), 2);
+        let read: Vec<RecordBatch> = reader.with_batch_size(10_000).build().unwrap().map(Result::unwrap).collect();
+        let read = arrow::compute::concat_batches(&read[0].schema(), &read).unwrap();
+        assert_eq!(read.columns(), batch(0, 8_010).columns());
+    }
+
+    #[test]
+    fn values_that_never_repeat_get_no_dictionary() {
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("unique", DataType::Utf8, true),
+            Field::new("repeated", DataType::Utf8, true),
+        ]));
+        let unique: StringArray = (0..5_000).map(|n| Some(n.to_string())).collect();
+        let repeated: StringArray = (0..5_000).map(|n| Some((n % 7).to_string())).collect();
+        let batch = RecordBatch::try_new(schema, vec![Arc::new(unique), Arc::new(repeated)]).unwrap();
+        assert!(!worth_a_dictionary(std::slice::from_ref(&batch), 0));
+        assert!(worth_a_dictionary(&[batch], 1));
+    }
+}

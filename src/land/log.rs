@@ -1,0 +1,346 @@
+//! The Delta log of one table: its state at a version, and one new entry. `deltalake` does both; nothing else is
+//! taken from it (neither its scan, nor its MERGE, nor deletion vectors).
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use deltalake::DeltaTable;
+use deltalake::DeltaTableError;
+use deltalake::checkpoints;
+use deltalake::kernel::Action;
+use deltalake::kernel::Add;
+use deltalake::kernel::Metadata;
+use deltalake::kernel::MetadataExt;
+use deltalake::kernel::Protocol;
+use deltalake::kernel::Remove;
+use deltalake::kernel::StructType;
+use deltalake::kernel::Transaction;
+use deltalake::kernel::engine::arrow_conversion::TryIntoArrow;
+use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
+use deltalake::kernel::new_metadata;
+use deltalake::kernel::transaction::CommitBuilder;
+use deltalake::kernel::transaction::CommitProperties;
+use deltalake::kernel::transaction::TransactionError;
+use deltalake::logstore::LogStoreRef;
+use deltalake::logstore::StorageConfig;
+use deltalake::logstore::default_logstore;
+use deltalake::logstore::get_actions;
+use deltalake::protocol::DeltaOperation;
+use deltalake::protocol::SaveMode;
+use deltalake::table::state::DeltaTableState;
+use object_store::prefix::PrefixStore;
+use serde_json::Value;
+use serde_json::json;
+
+use crate::error::Error;
+use crate::error::Result;
+use crate::land::name::TableName;
+use crate::land::snapshot::DataFile;
+use crate::land::snapshot::Role;
+use crate::land::store::Place;
+use crate::land::writer::NewFile;
+
+/// The table property that names the key column.
+const KEY: &str = "sf2gs.key";
+
+/// The tags of a data file.
+const ROLE_TAG: &str = "sf2gs.role";
+const SEQUENCE_TAG: &str = "sf2gs.sequence";
+const DELETED_TAG: &str = "sf2gs.deleted";
+const MIXED_TAG: &str = "sf2gs.mixed";
+
+/// A log entry is folded into a checkpoint every so many versions, so that opening a table stays quick.
+const CHECKPOINT_EVERY: u64 = 20;
+
+/// The log of one table.
+pub(crate) struct Log {
+    table: TableName,
+    store: LogStoreRef,
+}
+
+/// What a log says at one version.
+#[derive(Debug, Clone)]
+pub(crate) struct State {
+    pub(crate) version: i64,
+    /// With the lake's own columns.
+    pub(crate) physical: SchemaRef,
+    pub(crate) key: Option<String>,
+    pub(crate) files: Vec<DataFile>,
+    delta: DeltaTableState,
+}
+
+/// A new log entry, before it has a number.
+pub(crate) struct Entry {
+    /// The columns from now on, if they change.
+    pub(crate) schema: Option<SchemaRef>,
+    pub(crate) key: Option<String>,
+    pub(crate) add: Vec<(NewFile, Role, i64, bool)>,
+    pub(crate) remove: Vec<DataFile>,
+    /// The rows stay the same (compaction).
+    pub(crate) same_rows: bool,
+    pub(crate) application: Option<(String, i64)>,
+    pub(crate) info: BTreeMap<String, String>,
+    /// Tells our entry from another writer's when the answer to its creation was lost.
+    pub(crate) commit_id: String,
+    pub(crate) now_ms: i64,
+}
+
+/// What became of an attempt to append an entry.
+pub(crate) enum Appended {
+    Done(Box<State>),
+    /// Another writer took the number.
+    Lost,
+}
+
+impl Log {
+    pub(crate) fn open(place: &Place, table: &TableName) -> Result<Self> {
+        let url = place
+            .url
+            .join(&format!("{}/{}/", table.connection, table.table))
+            .map_err(|error| Error::bug(format!("no URL for {table}: {error}")))?;
+        let folder = place.prefix.clone().join(table.connection.as_str()).join(table.table.as_str());
+        let inside = Arc::new(PrefixStore::new(Arc::clone(&place.root), folder));
+        let store = default_logstore(inside, Arc::clone(&place.root), &url, &StorageConfig::default());
+        Ok(Self { table: table.clone(), store })
+    }
+
+    /// The state at `version`, or at the newest; `None` if there is no table.
+    pub(crate) async fn load(&self, version: Option<u64>) -> Result<Option<State>> {
+        match DeltaTableState::try_new(self.store.as_ref(), version).await {
+            Ok(delta) => Ok(Some(State::read(&self.table, delta)?)),
+            Err(DeltaTableError::NotATable(_)) => Ok(None),
+            Err(error) => match self.store.is_delta_table_location().await {
+                Ok(false) => Ok(None),
+                _ => Err(self.failed("read", error)),
+            },
+        }
+    }
+
+    /// The newest version of the application's transactions.
+    pub(crate) async fn application_version(&self, state: &State, application: &str) -> Result<Option<i64>> {
+        state
+            .delta
+            .transaction_version(self.store.as_ref(), application)
+            .await
+            .map_err(|error| self.failed("read", error))
+    }
+
+    /// Appends `entry` after `before`, or says that another writer was first.
+    pub(crate) async fn append(&self, before: Option<&State>, entry: &Entry) -> Result<Appended> {
+        let actions = self.actions(before, entry)?;
+        let mut info: HashMap<String, Value> =
+            entry.info.iter().map(|(key, value)| (key.clone(), Value::String(value.clone()))).collect();
+        info.insert("commitId".to_owned(), Value::String(entry.commit_id.clone()));
+        let mut properties = CommitProperties::default()
+            .with_metadata(info)
+            .with_max_retries(0) // what a lost race means is decided by us
+            .with_create_checkpoint(false) // its failure would look like a failed commit
+            .with_cleanup_expired_logs(Some(false));
+        if let Some((application, version)) = &entry.application {
+            properties = properties.with_application_transaction(Transaction::new(application, *version));
+        }
+        let operation = if entry.same_rows {
+            DeltaOperation::Optimize { predicate: None, target_size: 0 }
+        } else {
+            let mode = if entry.remove.is_empty() { SaveMode::Append } else { SaveMode::Overwrite };
+            DeltaOperation::Write { mode, partition_by: None, predicate: None }
+        };
+        let outcome = CommitBuilder::from(properties)
+            .with_actions(actions)
+            .build(before.map(|state| &state.delta as _), Arc::clone(&self.store), operation)
+            .await;
+        let number = before.map_or(0, |state| unsigned(state.version) + 1);
+        match outcome {
+            Ok(done) => {
+                let state = State::read(&self.table, done.snapshot())?;
+                self.checkpoint(&state).await;
+                Ok(Appended::Done(Box::new(state)))
+            }
+            // Whatever went wrong, the entry decides: ours (the answer was lost), another's, or none.
+            Err(error) => match self.store.read_commit_entry(number).await {
+                Ok(Some(bytes)) => {
+                    let ours = get_actions(number, &bytes).is_ok_and(|actions| {
+                        actions.iter().any(|action| match action {
+                            Action::CommitInfo(info) => {
+                                info.info.get("commitId").and_then(Value::as_str) == Some(&entry.commit_id)
+                            }
+                            _ => false,
+                        })
+                    });
+                    if !ours {
+                        return Ok(Appended::Lost);
+                    }
+                    match self.load(Some(number)).await? {
+                        Some(state) => Ok(Appended::Done(Box::new(state))),
+                        None => Err(self.failed("commit to", error)),
+                    }
+                }
+                _ if lost(&error) => Ok(Appended::Lost),
+                _ => Err(self.failed("commit to", error)),
+            },
+        }
+    }
+
+    fn actions(&self, before: Option<&State>, entry: &Entry) -> Result<Vec<Action>> {
+        let mut actions = Vec::new();
+        match (before, &entry.schema) {
+            (None, None) => return Err(Error::bug("a table begins with its schema")),
+            (None, Some(schema)) => {
+                // Version 1 and 2: nothing in our tables needs more, so every reader of Delta can open them.
+                let protocol: Protocol = serde_json::from_value(json!({"minReaderVersion": 1, "minWriterVersion": 2}))
+                    .map_err(|error| Error::bug("no Delta protocol").source(error))?;
+                actions.push(Action::Protocol(protocol));
+                let mut settings = vec![("delta.enableExpiredLogCleanup", "false".to_owned())];
+                settings.extend(entry.key.iter().map(|key| (KEY, key.clone())));
+                let metadata = new_metadata(&self.kernel(schema)?, Vec::<String>::new(), settings)
+                    .and_then(|metadata| metadata.with_name(self.table.to_string()))
+                    .map_err(|error| self.failed("commit to", error.into()))?;
+                actions.push(Action::Metadata(metadata));
+            }
+            (Some(_), None) => {}
+            (Some(state), Some(schema)) => {
+                let mut metadata: Metadata = state.delta.metadata().clone();
+                metadata = metadata
+                    .with_schema(&self.kernel(schema)?)
+                    .and_then(|metadata| match &entry.key {
+                        Some(key) => metadata.add_config_key(KEY.to_owned(), key.clone()),
+                        None => metadata.remove_config_key(KEY),
+                    })
+                    .map_err(|error| self.failed("commit to", error.into()))?;
+                actions.push(Action::Metadata(metadata));
+            }
+        }
+        for file in &entry.remove {
+            actions.push(Action::Remove(Remove {
+                path: file.name.clone(),
+                data_change: !entry.same_rows,
+                deletion_timestamp: Some(entry.now_ms),
+                extended_file_metadata: Some(true),
+                partition_values: Some(HashMap::new()),
+                size: i64::try_from(file.size).ok(),
+                ..Remove::default()
+            }));
+        }
+        for (file, role, sequence, mixed) in &entry.add {
+            let tag = |name: &str, value: String| (name.to_owned(), Some(value));
+            let mut tags = HashMap::from([
+                tag(ROLE_TAG, role.word().to_owned()),
+                tag(SEQUENCE_TAG, sequence.to_string()),
+                tag(DELETED_TAG, file.deleted.to_string()),
+            ]);
+            if *mixed {
+                tags.extend([tag(MIXED_TAG, "true".to_owned())]);
+            }
+            actions.push(Action::Add(Add {
+                path: file.name.clone(),
+                size: i64::try_from(file.size).map_err(|_| Error::bug("a data file of impossible size"))?,
+                modification_time: entry.now_ms,
+                data_change: !entry.same_rows,
+                stats: Some(json!({"numRecords": file.rows, "nullCount": file.nulls}).to_string()),
+                tags: Some(tags),
+                ..Add::default()
+            }));
+        }
+        Ok(actions)
+    }
+
+    fn kernel(&self, schema: &SchemaRef) -> Result<StructType> {
+        schema
+            .as_ref()
+            .try_into_kernel()
+            .map_err(|error| Error::bug(format!("the columns of {} aren't Delta's: {error}", self.table)).source(error))
+    }
+
+    /// Folds the log. A failure costs only time when the table is opened, so it's told and left.
+    async fn checkpoint(&self, state: &State) {
+        if !(unsigned(state.version) + 1).is_multiple_of(CHECKPOINT_EVERY) {
+            return;
+        }
+        let mut table = DeltaTable::new(Arc::clone(&self.store));
+        let outcome = match table.load_version(unsigned(state.version)).await {
+            Ok(()) => checkpoints::create_checkpoint(&table, None).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = outcome {
+            tracing::warn!(table = %self.table, version = state.version, %error, "no checkpoint of the log");
+        }
+    }
+
+    pub(crate) fn delta(&self) -> DeltaTable {
+        DeltaTable::new(Arc::clone(&self.store))
+    }
+
+    pub(crate) fn failed(&self, verb: &str, error: DeltaTableError) -> Error {
+        let sentence = format!("can't {verb} the lake table {}", self.table);
+        match error {
+            DeltaTableError::ObjectStore { source } => crate::land::store::failed(&sentence, source),
+            other => Error::unavailable(format!("{sentence}: {other}")).source(other),
+        }
+    }
+}
+
+fn lost(error: &DeltaTableError) -> bool {
+    matches!(
+        error,
+        DeltaTableError::VersionAlreadyExists(_)
+            | DeltaTableError::Transaction {
+                source: TransactionError::MaxCommitAttempts(_) | TransactionError::CommitConflict(_)
+            }
+    )
+}
+
+/// Delta's versions count from 0, so the sign is never needed; ours are signed because SQL's integers are.
+pub(crate) fn unsigned(version: i64) -> u64 {
+    u64::try_from(version).unwrap_or(0)
+}
+
+impl State {
+    fn read(table: &TableName, delta: DeltaTableState) -> Result<Self> {
+        let foreign = |what: &str| {
+            Error::config(format!("the lake table {table} {what}")).hint(
+                "another program has changed it; restore the version before, or remove the table and run with --full",
+            )
+        };
+        let physical: arrow::datatypes::Schema = delta
+            .schema()
+            .as_ref()
+            .try_into_arrow()
+            .map_err(|error| foreign("has columns of a foreign type").source(error))?;
+        let mut files = Vec::new();
+        for view in delta.log_data().iter() {
+            #[expect(deprecated, reason = "the only door to a file's tags")]
+            let add = view.add_action();
+            if add.deletion_vector.is_some() {
+                return Err(foreign("has deletion vectors"));
+            }
+            let tag = |name: &str| add.tags.as_ref().and_then(|tags| tags.get(name)).and_then(Option::as_deref);
+            let number = |name: &str| tag(name).and_then(|text| text.parse::<i64>().ok());
+            let (Some(role), Some(sequence), Some(rows)) =
+                (tag(ROLE_TAG).and_then(Role::parse), number(SEQUENCE_TAG), view.num_records())
+            else {
+                return Err(foreign("has a data file that sf2gs didn't write"));
+            };
+            files.push(DataFile {
+                rows: rows as u64,
+                size: u64::try_from(add.size).unwrap_or(0),
+                modified_ms: add.modification_time,
+                role,
+                sequence,
+                deleted: number(DELETED_TAG).and_then(|count| u64::try_from(count).ok()).unwrap_or(0),
+                mixed: tag(MIXED_TAG) == Some("true"),
+                name: add.path,
+            });
+        }
+        // The log gives the newest first; a stable order makes plans and tests repeatable.
+        files.sort_by(|a, b| (a.sequence, &a.name).cmp(&(b.sequence, &b.name)));
+        Ok(Self {
+            version: i64::try_from(delta.version()).map_err(|_| Error::bug("a version beyond counting"))?,
+            physical: Arc::new(physical),
+            key: delta.metadata().configuration().get(KEY).cloned(),
+            files,
+            delta,
+        })
+    }
+}

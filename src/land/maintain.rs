@@ -1,0 +1,162 @@
+//! Keeps tables small: changes are folded into the base, and files that no kept version names are removed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::prelude::SessionContext;
+use deltalake::checkpoints::cleanup_expired_logs_for;
+use deltalake::operations::vacuum::Clock as VacuumClock;
+use deltalake::operations::vacuum::VacuumMode;
+use futures::StreamExt;
+use futures::TryStreamExt;
+
+use crate::clock;
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::error::Result;
+use crate::land::current;
+use crate::land::lake::Lake;
+use crate::land::log::Entry;
+use crate::land::log::unsigned;
+use crate::land::name::TableName;
+use crate::land::snapshot::Role;
+use crate::land::snapshot::Snapshot;
+use crate::land::store;
+
+/// What a vacuum has removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Vacuumed {
+    /// Data files that no kept version names, and leftovers of runs that ended before their commit.
+    pub files: usize,
+    /// Log entries before the oldest version that can still be read.
+    pub log_entries: usize,
+}
+
+#[derive(Debug)]
+struct At(Clock);
+
+impl VacuumClock for At {
+    fn current_timestamp_millis(&self) -> i64 {
+        self.0.now().timestamp_millis()
+    }
+}
+
+impl Lake {
+    /// Folds the changes of `table` into a new base when they are more than `share` of the base's rows (0.2 is a good
+    /// share: reading pays for the changes, writing for the base). The rows stay as they are.
+    ///
+    /// A writer that commits meanwhile wins: then nothing is done, and the next call folds its rows as well.
+    pub async fn compact_if_worth(
+        &self,
+        session: &SessionContext,
+        table: &TableName,
+        share: f64,
+    ) -> Result<Option<Snapshot>> {
+        let Some(before) = self.snapshot(table).await? else { return Ok(None) };
+        let changed = before.change_rows();
+        let base = before.physical_rows() - changed;
+        #[expect(clippy::cast_precision_loss, reason = "a share of rows, not a count")]
+        if changed == 0 || (changed as f64) <= share * base as f64 {
+            return Ok(None);
+        }
+        self.compact(session, &before).await
+    }
+
+    async fn compact(&self, session: &SessionContext, before: &Snapshot) -> Result<Option<Snapshot>> {
+        let sequence = before.last_sequence().unwrap_or(0);
+        let mut writer = self.writer(&before.table, Arc::clone(before.schema()), sequence)?;
+        let mut rows = self.read(session, before).await?;
+        while let Some(batch) = rows.next().await {
+            writer.write_mixed(&batch?).await?;
+        }
+        let written = writer.finish().await?;
+        let entry = Entry {
+            schema: None,
+            key: before.key().map(str::to_owned),
+            add: written.files.iter().map(|file| (file.clone(), Role::Base, sequence, true)).collect(),
+            remove: before.state.files.clone(),
+            same_rows: true,
+            application: None,
+            info: BTreeMap::from([("sf2gs".to_owned(), "compaction".to_owned())]),
+            commit_id: clock::new_id(),
+            now_ms: self.clock.now().timestamp_millis(),
+        };
+        self.append_once(before, &entry).await
+    }
+
+    async fn read(&self, session: &SessionContext, before: &Snapshot) -> Result<SendableRecordBatchStream> {
+        let rows = session.read_table(current::current_physical(before)?)?;
+        Ok(rows.execute_stream().await?)
+    }
+
+    /// Removes data files that have belonged to no version for `older_than`, leftovers of crashes of that age, and log
+    /// entries that no kept version needs. Versions that are older can't be read afterwards.
+    ///
+    /// A run may be writing: its files have no version yet, so `older_than` has to be longer than the longest run.
+    pub async fn vacuum(&self, table: &TableName, older_than: TimeDelta) -> Result<Vacuumed> {
+        let log = self.log(table)?;
+        let Some(state) = log.load(None).await? else { return Ok(Vacuumed::default()) };
+        let (_, metrics) = log
+            .delta()
+            .vacuum()
+            .with_mode(VacuumMode::Full)
+            .with_enforce_retention_duration(false)
+            .with_retention_period(older_than)
+            .with_clock(Arc::new(At(self.clock.clone())))
+            .await
+            .map_err(|error| log.failed("clean up", error))?;
+        let cutoff = (self.clock.now() - older_than).timestamp_millis();
+        let delta = log.delta();
+        let log_store = delta.log_store();
+        let log_entries = cleanup_expired_logs_for(unsigned(state.version), log_store.as_ref(), cutoff, None)
+            .await
+            .map_err(|error| log.failed("clean up", error))?;
+        let parts = self.sweep_parts(table, cutoff).await?;
+        Ok(Vacuumed { files: metrics.files_deleted.len() + parts, log_entries })
+    }
+
+    /// Removes unfinished uploads in a local folder: the store keeps them under `name#number` until they are whole, and
+    /// doesn't list them.
+    async fn sweep_parts(&self, table: &TableName, cutoff_ms: i64) -> Result<usize> {
+        let (url, _) = self.store();
+        let folder = match url.join(&format!("{}/{}/", table.connection, table.table)).map(|url| url.to_file_path()) {
+            Ok(Ok(folder)) if url.scheme() == "file" => folder,
+            _ => return Ok(0),
+        };
+        let unusable = |error: std::io::Error| {
+            Error::unavailable(format!("can't clean up {}: {error}", folder.display())).source(error)
+        };
+        let mut swept = 0;
+        let mut entries = tokio::fs::read_dir(&folder).await.map_err(unusable)?;
+        while let Some(entry) = entries.next_entry().await.map_err(unusable)? {
+            let name = entry.file_name();
+            let Some(("part", _)) = name.to_str().and_then(|name| name.split_once('-')) else { continue };
+            if !name.to_str().is_some_and(|name| name.contains(".parquet#")) {
+                continue;
+            }
+            let modified = entry.metadata().await.and_then(|meta| meta.modified()).map_err(unusable)?;
+            if chrono::DateTime::<chrono::Utc>::from(modified).timestamp_millis() <= cutoff_ms {
+                tokio::fs::remove_file(entry.path()).await.map_err(unusable)?;
+                swept += 1;
+            }
+        }
+        Ok(swept)
+    }
+
+    /// Removes a table with all its versions: its log first, so that no half table is seen.
+    pub async fn drop_table(&self, table: &TableName) -> Result<()> {
+        let folder = self.folder(table);
+        for path in [folder.clone().join("_delta_log"), folder] {
+            let found = self.place.root.list(Some(&path)).map_ok(|meta| meta.location).boxed();
+            self.place
+                .root
+                .delete_stream(found)
+                .try_for_each(|_| async { Ok(()) })
+                .await
+                .map_err(|error| store::failed(&format!("remove the lake table {table}"), error))?;
+        }
+        Ok(())
+    }
+}

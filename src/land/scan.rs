@@ -1,0 +1,137 @@
+//! Data files as a table: DataFusion's own Parquet scan over an explicit list, with the row counts of the log.
+//!
+//! Nothing is listed and no footer is read to plan. Filters are left to the engine, which pushes them into the scan
+//! where they prune row groups and, if so set, drop rows while decoding.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use chrono::DateTime;
+use datafusion::catalog::Session;
+use datafusion::catalog::TableProvider;
+use datafusion::common::Statistics;
+use datafusion::common::config::TableParquetOptions;
+use datafusion::common::stats::Precision;
+use datafusion::datasource::TableType;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::FileGroup;
+use datafusion::datasource::physical_plan::FileScanConfigBuilder;
+use datafusion::datasource::physical_plan::ParquetSource;
+use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::error::Result as DataFusionResult;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::logical_expr::Expr;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use object_store::ObjectMeta;
+use url::Position;
+
+use crate::error::Error;
+use crate::error::Result;
+use crate::land::name::TableName;
+use crate::land::snapshot::DataFile;
+use crate::land::store::Place;
+
+/// A table over data files of one schema (older files may lack columns; these read as null).
+#[derive(Debug)]
+pub(crate) struct FileScan {
+    store: ObjectStoreUrl,
+    schema: SchemaRef,
+    files: Vec<(DataFile, ObjectMeta)>,
+}
+
+impl FileScan {
+    pub(crate) fn new(place: &Place, table: &TableName, schema: SchemaRef, files: Vec<DataFile>) -> Result<Self> {
+        let folder = place.prefix.clone().join(table.connection.as_str()).join(table.table.as_str());
+        let files = files
+            .into_iter()
+            .map(|file| {
+                let meta = ObjectMeta {
+                    location: folder.clone().join(file.name.as_str()),
+                    last_modified: DateTime::from_timestamp_millis(file.modified_ms).unwrap_or(DateTime::UNIX_EPOCH),
+                    size: file.size,
+                    e_tag: None,
+                    version: None,
+                };
+                (file, meta)
+            })
+            .collect();
+        Ok(Self { store: store_url(place)?, schema, files })
+    }
+
+    fn counted(&self, rows: u64) -> Statistics {
+        let mut statistics = Statistics::new_unknown(&self.schema);
+        statistics.num_rows = Precision::Exact(usize::try_from(rows).unwrap_or(usize::MAX));
+        statistics
+    }
+
+    pub(crate) fn rows(&self) -> u64 {
+        self.files.iter().map(|(file, _)| file.rows).sum()
+    }
+}
+
+/// The key under which the engine knows the lake's store.
+pub(crate) fn store_url(place: &Place) -> Result<ObjectStoreUrl> {
+    ObjectStoreUrl::parse(&place.url[..Position::BeforePath])
+        .map_err(|error| Error::bug(format!("the lake's URL {} names no store", place.url)).source(error))
+}
+
+#[async_trait]
+impl TableProvider for FileScan {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn statistics(&self) -> Option<Statistics> {
+        Some(self.counted(self.rows()))
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        limit: Option<usize>,
+    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        if self.files.is_empty() {
+            let schema = match projection {
+                Some(columns) => Arc::new(self.schema.project(columns)?),
+                None => Arc::clone(&self.schema),
+            };
+            return Ok(Arc::new(EmptyExec::new(schema)));
+        }
+        let runtime = state.runtime_env();
+        let reader = CachedParquetFileReaderFactory::new(
+            runtime.object_store(&self.store)?,
+            runtime.cache_manager.get_file_metadata_cache(),
+        );
+        let options = TableParquetOptions {
+            global: state.config_options().execution.parquet.clone(),
+            ..TableParquetOptions::default()
+        };
+        let source = ParquetSource::new(Arc::clone(&self.schema))
+            .with_table_parquet_options(options)
+            .with_parquet_file_reader_factory(Arc::new(reader));
+        let files = self
+            .files
+            .iter()
+            .map(|(file, meta)| {
+                PartitionedFile::new_from_meta(meta.clone()).with_statistics(Arc::new(self.counted(file.rows)))
+            })
+            .collect();
+        let groups = FileGroup::new(files).split_files(state.config().target_partitions());
+        let config = FileScanConfigBuilder::new(self.store.clone(), Arc::new(source))
+            .with_file_groups(groups)
+            .with_statistics(self.counted(self.rows()))
+            .with_projection_indices(projection.cloned())?
+            .with_limit(limit)
+            .build();
+        Ok(DataSourceExec::from_data_source(config))
+    }
+}
