@@ -63,7 +63,7 @@ impl Decision {
         }
         let schema = session.table("source").await?.schema().inner().clone();
         // Field metadata does not survive SQL; the landed schema has it.
-        let schema = with_metadata(&schema, &source.schema());
+        let schema = with_metadata(&schema, source.schema());
         let person_key = &world.gainsight_connection(&job.gainsight)?.person_key;
         let plan =
             matching::compile(&MatchInputs { job, source: Arc::clone(&schema), mirrors: &schemas, person_key })?;

@@ -98,7 +98,8 @@ pub(super) async fn load_source(world: &World, job: &Job, lease: &Lease, source:
         },
     )?;
     // Only now: a resumed run looks for the rows of its own extract, which compaction folds into the base.
-    if let Err(error) = world.lake.compact_if_worth(&super::source::table_of(job), source.snapshot).await {
+    let table = super::source::table_of(job)?;
+    if let Err(error) = world.lake.compact_if_worth(&world.engine.session(), &table, mirror::COMPACT_AT).await {
         world.reporter.warn(&format!("the lake table of {} was not compacted: {error}", job.name));
     }
     let mut rejects = BTreeMap::new();

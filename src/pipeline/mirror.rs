@@ -17,13 +17,15 @@ use crate::connect::gainsight::{GainsightClient, ObjectMetadata};
 use crate::error::Error;
 use crate::error::Result;
 use crate::extract::gainsight;
-use crate::land::{Commit, CommitMode, Snapshot, TableName};
+use crate::land::{Commit, Mode, Snapshot, TableName};
 use crate::ledger::MirrorState;
 
 use super::world::World;
 
 /// Rows modified this shortly before the last look are read again: the tenant may have shown them late.
 const OVERLAP: TimeDelta = TimeDelta::seconds(10);
+/// Share of a table's base that changes may reach before they are folded in.
+pub(super) const COMPACT_AT: f64 = 0.2;
 /// `record_delete_log` keeps 15 days (gainsight-api §2.6); one day is left as margin.
 const DELETE_LOG_REACH: TimeDelta = TimeDelta::days(14);
 
@@ -57,8 +59,8 @@ pub(super) fn fields_of(world: &World, connection: &str, object: &str) -> Result
 }
 
 /// The name of a mirror's table.
-pub(super) fn table_of(connection: &str, object: &str) -> TableName {
-    TableName { connection: connection.to_owned(), table: object.to_owned() }
+pub(super) fn table_of(connection: &str, object: &str) -> Result<TableName> {
+    TableName::new(connection, object)
 }
 
 /// Brings the mirrors of all `objects` up to date and returns them.
@@ -89,7 +91,7 @@ async fn refresh_one(
     metadata: &Arc<ObjectMetadata>,
     whole: bool,
 ) -> Result<(Snapshot, u64)> {
-    let table = table_of(connection, object);
+    let table = table_of(connection, object)?;
     let wanted = fields_of(world, connection, object)?;
     let started = client.tenant_time();
     let state = world.ledger.mirror_state(connection, object)?;
@@ -136,7 +138,7 @@ async fn refresh_one(
                     table: table.clone(),
                     schema,
                     key: Some("Gsid".to_owned()),
-                    mode: if since.is_some() { CommitMode::Merge } else { CommitMode::Replace },
+                    mode: if since.is_some() { Mode::Merge } else { Mode::Replace },
                     written: vec![written],
                     application: None,
                     info: BTreeMap::new(),
@@ -144,7 +146,8 @@ async fn refresh_one(
                 .await?
         }
     };
-    let snapshot = world.lake.compact_if_worth(&table, snapshot).await?;
+    let compacted = world.lake.compact_if_worth(&world.engine.session(), &table, COMPACT_AT).await?;
+    let snapshot = compacted.unwrap_or(snapshot);
     world.ledger.set_mirror_state(
         connection,
         object,

@@ -10,7 +10,7 @@ use crate::connect::gainsight::ObjectMetadata;
 use crate::error::Error;
 use crate::error::Result;
 use crate::extract::salesforce::{self, ReadOptions, SourceRequest};
-use crate::land::{Commit, CommitMode, Snapshot, TableName};
+use crate::land::{Commit, Mode, Snapshot, TableName};
 use crate::load;
 use crate::load::Reject;
 use crate::reconcile;
@@ -98,7 +98,7 @@ async fn read_source(world: &World, job: &Job) -> Result<(Snapshot, Option<Strin
     };
     let prepared = salesforce::prepare(&client, &request).await?;
     let options = ReadOptions { page_rows: connection.page_rows, parallel: 4, batch_rows: 16_384 };
-    let table = TableName { connection: "_reconcile".to_owned(), table: job.source.table.clone() };
+    let table = TableName::new("reconcile", &job.source.table)?;
     let mut reading = salesforce::read(&client, &prepared, options).await?;
     let mut writer =
         world.lake.writer(&table, prepared.schema.clone(), world.clock.now().timestamp_micros())?;
@@ -112,7 +112,7 @@ async fn read_source(world: &World, job: &Job) -> Result<(Snapshot, Option<Strin
             table,
             schema: prepared.schema.clone(),
             key: Some("Id".to_owned()),
-            mode: CommitMode::Replace,
+            mode: Mode::Replace,
             written: vec![writer.finish().await?],
             application: None,
             info: BTreeMap::new(),

@@ -1,4 +1,4 @@
-//! Verdicts and rejects as data: two append-only tables of the lake, `_activity/verdicts` and `_activity/rejects`.
+//! Verdicts and rejects as data: two append-only tables of the lake, `activity/verdicts` and `activity/rejects`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use futures::TryStreamExt;
 
 use crate::error::Error;
 use crate::error::Result;
-use crate::land::{Commit, CommitMode, SnapshotWriter, TableName};
+use crate::land::{Commit, Mode, SnapshotWriter, TableName};
 use crate::load::Reject;
 
 use super::decide::{Decision, quoted};
 use super::world::World;
 
 /// Connection part of the activity tables' names.
-pub(super) const ACTIVITY: &str = "_activity";
+pub(super) const ACTIVITY: &str = "activity";
 
 /// Columns that a verdict row takes from the plan's output.
 const VERDICT_COLUMNS: [&str; 6] = ["source_id", "verdict", "gsid", "changed", "code", "field"];
@@ -57,7 +57,7 @@ pub(super) struct VerdictLog {
 
 impl VerdictLog {
     pub(super) fn begin(world: &World, run: &str, job: &str) -> Result<Self> {
-        let table = TableName { connection: ACTIVITY.to_owned(), table: "verdicts".to_owned() };
+        let table = TableName::new(ACTIVITY, "verdicts")?;
         let at = world.clock.now().timestamp_micros();
         let writer = world.lake.writer(&table, verdict_schema(), at)?;
         Ok(Self { writer, table, run: run.to_owned(), job: job.to_owned(), at, rows: 0 })
@@ -100,7 +100,7 @@ async fn append(world: &World, table: TableName, schema: SchemaRef, writer: Snap
             table,
             schema,
             key: None,
-            mode: CommitMode::Append,
+            mode: Mode::Append,
             written: vec![written],
             application: None,
             info: Default::default(),
@@ -122,7 +122,7 @@ pub(super) async fn store_rejects(
     }
     let inputs = inputs_of(decision, rejects).await?;
     let at = world.clock.now().timestamp_micros();
-    let table = TableName { connection: ACTIVITY.to_owned(), table: "rejects".to_owned() };
+    let table = TableName::new(ACTIVITY, "rejects")?;
     let mut writer = world.lake.writer(&table, reject_schema(), at)?;
     for part in rejects.chunks(8_192) {
         let column = |of: fn(&Reject) -> Option<&str>| Arc::new(part.iter().map(of).collect::<StringArray>()) as ArrayRef;

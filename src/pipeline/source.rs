@@ -14,7 +14,7 @@ use crate::connect::salesforce::SalesforceClient;
 use crate::error::Error;
 use crate::error::Result;
 use crate::extract::salesforce::{self, Prepared, ReadOptions, SourceRequest};
-use crate::land::{Commit, CommitMode, Snapshot, TableName};
+use crate::land::{Commit, Mode, Snapshot, TableName};
 use crate::ledger::{ChainRun, Landed, Lease, NewRun, Outcome, Run, RunStatus};
 use crate::telemetry::checkpoint;
 use crate::telemetry::CallCounts;
@@ -40,8 +40,8 @@ pub(super) struct LandedSource {
 }
 
 /// The name of a job's landed table.
-pub(super) fn table_of(job: &Job) -> TableName {
-    TableName { connection: job.salesforce.clone(), table: job.source.table.clone() }
+pub(super) fn table_of(job: &Job) -> Result<TableName> {
+    TableName::new(&job.salesforce, &job.source.table)
 }
 
 /// The part of a run that an extract covers: `cursor >= from AND cursor < until`.
@@ -131,7 +131,7 @@ fn sequence_of(run: &Run) -> i64 {
 /// The job's last run, if it stopped after its rows were landed and the job is still the same.
 async fn resume(world: &World, job: &Job, lease: &Lease, chain: Option<&Member>) -> Result<Option<LandedSource>> {
     let Some(run) = world.ledger.last_run(&job.name)?.filter(|run| !run.status.succeeded()) else { return Ok(None) };
-    let table = table_of(job);
+    let table = table_of(job)?;
     let sequence = sequence_of(&run);
     let known = world.ledger.landed(Some(&run.id))?.into_iter().next();
     let landed = match known {
@@ -160,10 +160,22 @@ async fn resume(world: &World, job: &Job, lease: &Lease, chain: Option<&Member>)
     Ok(Some(LandedSource { run, landed, snapshot, calls: CallCounts::new(), seconds: 0.0 }))
 }
 
+/// What a commit landed whose answer the ledger never saw.
 async fn landed_of(world: &World, run: &Run, table: &TableName, sequence: i64) -> Result<Option<Landed>> {
     let Some(snapshot) = world.lake.snapshot(table).await? else { return Ok(None) };
-    let (rows, deleted) = snapshot.counts_at(sequence);
-    Ok(Some(Landed { run: run.id.clone(), table: table.to_string(), sequence, version: snapshot.version(), rows, deleted }))
+    let session = world.engine.session();
+    session.register_table("landed", snapshot.written_at(sequence)?)?;
+    let live = session.table("landed").await?.filter(datafusion::prelude::ident("_sf2gs_deleted").is_false())?;
+    let rows = session.table("landed").await?.count().await? as u64;
+    let deleted = rows - live.count().await? as u64;
+    Ok(Some(Landed {
+        run: run.id.clone(),
+        table: table.to_string(),
+        sequence,
+        version: snapshot.version(),
+        rows,
+        deleted,
+    }))
 }
 
 /// Query jobs that a stopped process left in the org are aborted and deleted, so that they do not use its limits.
@@ -228,7 +240,7 @@ async fn extract_into_lake(
     run: &Run,
 ) -> Result<(Landed, Snapshot)> {
     let connection = world.salesforce_connection(&job.salesforce)?;
-    let (table, sequence) = (table_of(job), sequence_of(run));
+    let (table, sequence) = (table_of(job)?, sequence_of(run));
     tracing::info!(job = job.name, soql = prepared.soql, "reading {}", job.source.object);
     world.reporter.begin(&job.name, "extract", None);
     let options = ReadOptions { page_rows: connection.page_rows, parallel: PARALLEL_PAGES, batch_rows: BATCH_ROWS };
@@ -247,8 +259,8 @@ async fn extract_into_lake(
     let report = reading.report();
     world.ledger.remote_job_done(&job.salesforce, reading.job_id())?;
     let written = writer.finish().await?;
-    if written.rows != report.rows {
-        return Err(Error::bug(format!("{} rows were read but {} were written to the lake", report.rows, written.rows)));
+    if written.rows() != report.rows {
+        return Err(Error::bug(format!("{} rows were read but {} were written to the lake", report.rows, written.rows())));
     }
     world.ledger.record_step(
         &run.id,
@@ -263,7 +275,7 @@ async fn extract_into_lake(
             table: table.clone(),
             schema: prepared.schema.clone(),
             key: Some("Id".to_owned()),
-            mode: if run.full { CommitMode::Replace } else { CommitMode::Merge },
+            mode: if run.full { Mode::Replace } else { Mode::Merge },
             written: vec![written],
             application: Some((application(job), sequence)),
             info: [("sf2gs.run".to_owned(), run.id.clone())].into(),

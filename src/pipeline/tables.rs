@@ -23,14 +23,14 @@ use super::world::World;
 pub async fn query_session(world: &World) -> Result<SessionContext> {
     let session = world.engine.session();
     matching::register(&session);
-    world.engine.register_catalogs(&session).await?;
+    world.engine.catalogs(&session).await?;
     let activity = Arc::new(MemorySchemaProvider::new());
     let runs = world.ledger.runs(&RunFilter::default())?;
     activity.register_table("runs".to_owned(), memory(runs_batch(&runs)?)?)?;
     activity.register_table("steps".to_owned(), memory(steps_batch(world)?)?)?;
     activity.register_table("chunks".to_owned(), memory(chunks_batch(world)?)?)?;
     for (name, schema) in [("verdicts", record::verdict_schema()), ("rejects", record::reject_schema())] {
-        let table = TableName { connection: record::ACTIVITY.to_owned(), table: name.to_owned() };
+        let table = TableName::new(record::ACTIVITY, name)?;
         let provider = match world.lake.snapshot(&table).await? {
             Some(snapshot) => snapshot.current()?,
             None => memory(RecordBatch::new_empty(schema))?,
