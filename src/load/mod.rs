@@ -1,1 +1,364 @@
 //! Verdicts become API calls.
+//!
+//! ```text
+//!  verdicts ─▶ validate ─▶ route ─┬─ users      POST / PUT by Gsid, 50 a call
+//!  (Arrow)     (metadata)         ├─ people     one record per person with its companies; one a call or 50 later
+//!                                 ├─ object     POST / PUT by Gsid, 50 a call
+//!                                 └─ bulk       CSV files into a job of the tenant
+//!                                        │ at most `concurrency` in flight, all through the tenant's one limiter
+//!                                        ▼
+//!                         accepted · refused: taken apart · unknown: looked up          each chunk in the ledger
+//! ```
+//!
+//! # Promises
+//! * Only inserts and updates are sent, and of an update only what changed.
+//! * Every row ends as inserted, updated or a [`Reject`] with its own reason, or the load ends in an error.
+//! * One bad row costs its batch one or two more calls, not the batch; good rows load.
+//! * An insert whose outcome is unknown is looked up by key before anything is sent again: no record twice.
+//! * A chunk is noted in the ledger before it is sent and again when its answer is in.
+//!
+//! # Not here
+//! Which rows to write is decided by `matching`; quota windows are kept by [`crate::connect::gainsight::Limiter`].
+
+mod blame;
+mod bulk;
+mod cells;
+mod decided;
+mod encode;
+mod lookup;
+mod people;
+mod plan;
+mod reject;
+#[cfg(test)]
+mod samples;
+mod sender;
+mod validate;
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::physical_plan::SendableRecordBatchStream;
+use futures::StreamExt;
+use tokio::task::JoinSet;
+
+use crate::config::connection::GainsightConnection;
+use crate::config::job::Job;
+use crate::config::job::TargetObject;
+use crate::connect::gainsight::GainsightClient;
+use crate::connect::gainsight::ObjectMetadata;
+use crate::error::Error;
+use crate::error::Result;
+use crate::ledger::Ledger;
+use crate::telemetry::Reporter;
+
+use bulk::Filling;
+use bulk::Full;
+use decided::Act;
+use decided::Decided;
+use decided::Layout;
+use decided::Row;
+use encode::PersonKeys;
+use people::Person;
+use plan::REST_ROWS;
+use sender::Sender;
+use sender::Settled;
+
+pub use plan::{BULK_BYTES, CallPlan, PlannedCalls, Route, Workload, plan_calls};
+pub use reject::{Reject, Stage, code, remedy};
+pub use validate::validate;
+
+/// What a load works with.
+#[derive(Debug)]
+pub struct LoadContext<'a> {
+    /// The tenant.
+    pub client: &'a GainsightClient,
+    /// Where chunks are noted.
+    pub ledger: &'a Ledger,
+    /// The run's id.
+    pub run: &'a str,
+    /// The job.
+    pub job: &'a Job,
+    /// What the tenant says about each object that is written.
+    pub metadata: &'a BTreeMap<String, Arc<ObjectMetadata>>,
+    /// Hears of progress: one [`Reporter::advance`] for each settled chunk; steps begin and end elsewhere.
+    pub reporter: &'a dyn Reporter,
+    /// The connection's settings.
+    pub connection: &'a GainsightConnection,
+}
+
+/// What became of a job's rows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Loaded {
+    /// Rows that became records.
+    pub inserted: u64,
+    /// Rows that changed records.
+    pub updated: u64,
+    /// Rows that differ in nothing.
+    pub unchanged: u64,
+    /// Rows that matching had rejected already.
+    pub rejected_before: u64,
+    /// Rows rejected here, by validation or by the tenant.
+    pub rejects: Vec<Reject>,
+}
+
+impl Loaded {
+    fn add(&mut self, settled: Settled) {
+        self.inserted += settled.inserted;
+        self.updated += settled.updated;
+        self.rejects.extend(settled.rejects);
+    }
+}
+
+/// Writes what the verdicts ask for. `known_rows` is the number of inserts and updates, where it is known: the route
+/// depends on it.
+///
+/// Fails with [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when the tenant or its quota stops it;
+/// what was written stays written, and a run with fresh verdicts goes on from there.
+pub async fn load(
+    ctx: &LoadContext<'_>,
+    mut decisions: SendableRecordBatchStream,
+    known_rows: Option<u64>,
+) -> Result<Loaded> {
+    let layout = Arc::new(Layout::new(&decisions.schema(), ctx.job, ctx.metadata)?);
+    let mut loading = Loading::new(ctx, &layout);
+    if let Some(rows) = known_rows {
+        loading.choose(rows);
+    }
+    while let Some(batch) = decisions.next().await {
+        loading.take(&batch?, &layout).await?;
+    }
+    loading.finish().await
+}
+
+/// Waits for asynchronous work that an earlier process of this run left behind, so that fresh verdicts see its result.
+/// Gives the number of chunks that were open.
+pub async fn await_open_chunks(client: &GainsightClient, ledger: &Ledger, run: &str) -> Result<usize> {
+    let open = ledger.open_chunks(run)?;
+    for chunk in &open {
+        let (done, failed) = match (&*chunk.route, &chunk.status_id) {
+            ("bulk", Some(id)) => {
+                let status = bulk::wait_for_import(client, id).await?;
+                (status.succeeded.unwrap_or(0), status.failed.unwrap_or(0))
+            }
+            ("people_async", Some(id)) => {
+                let status = people::wait_for_people(client, id).await?;
+                (status.count, status.errors.len() as u64)
+            }
+            // Its request ended with its process; what arrived is found by reading the target.
+            _ => (0, 0),
+        };
+        ledger.end_chunk(chunk.id, 0, done, failed)?;
+    }
+    Ok(open.len())
+}
+
+/// When asynchronous work is asked about first: at once where calls cost nothing.
+fn first_question(client: &GainsightClient) -> Duration {
+    match client.settings().limits.sync_per_minute {
+        None => Duration::from_millis(2),
+        Some(_) => client.first_wait(),
+    }
+}
+
+/// A load on its way.
+struct Loading<'a> {
+    ctx: &'a LoadContext<'a>,
+    sender: Arc<Sender>,
+    /// Chosen from the number of rows, given or gathered.
+    route: Option<Route>,
+    inserts: Vec<Row>,
+    updates: Vec<Row>,
+    persons: Vec<Person>,
+    /// Rows of persons that have several.
+    shared: HashMap<String, Person>,
+    file: Option<Filling>,
+    /// Rows gathered before the route is chosen.
+    waiting: Vec<Row>,
+    tasks: JoinSet<Result<Settled>>,
+    loaded: Loaded,
+}
+
+impl<'a> Loading<'a> {
+    fn new(ctx: &'a LoadContext<'a>, layout: &Layout) -> Self {
+        let person_keys = PersonKeys::new(layout, &ctx.connection.person_key);
+        let target = ctx.job.target.object.clone();
+        let sender = Sender::new(ctx.client.clone(), ctx.ledger.clone(), ctx.run.to_owned(), target, person_keys);
+        Self {
+            ctx,
+            sender: Arc::new(sender),
+            route: None,
+            inserts: Vec::new(),
+            updates: Vec::new(),
+            persons: Vec::new(),
+            shared: HashMap::new(),
+            file: None,
+            waiting: Vec::new(),
+            tasks: JoinSet::new(),
+            loaded: Loaded::default(),
+        }
+    }
+
+    /// Settles the route for about so many rows.
+    fn choose(&mut self, rows: u64) {
+        let work = Workload { inserts: rows, ..Workload::default() };
+        let route = plan_calls(self.ctx.job, self.ctx.connection, &work).route;
+        if route == Route::BulkImport
+            && let TargetObject::Object(object) = &self.ctx.job.target.object
+            && let Some(bulk) = plan::bulk_job(self.ctx.job, self.ctx.connection, object)
+        {
+            self.file = Some(Filling::new(&bulk.id, plan::bulk_bytes(&self.ctx.connection.limits)));
+        }
+        tracing::info!(object = %self.ctx.job.target.object, rows, route = route.name(), "Loading about {rows} rows.");
+        self.route = Some(route);
+    }
+
+    /// Takes a batch of verdicts in.
+    async fn take(&mut self, batch: &RecordBatch, layout: &Arc<Layout>) -> Result<()> {
+        let decided = Arc::new(Decided::new(batch, layout)?);
+        let bad = validate::check(&decided, &self.ctx.job.target.object);
+        let mut next_bad = bad.iter().map(|(row, _)| *row).peekable();
+        self.ctx.reporter.advance(bad.len() as u64);
+        for at in 0..decided.rows() {
+            if next_bad.next_if_eq(&at).is_some() {
+                continue;
+            }
+            match decided.act(at) {
+                Some(_) => self.push(Row::new(&decided, at)).await?,
+                None if decided.verdict(at) == "unchanged" => self.loaded.unchanged += 1,
+                None => self.loaded.rejected_before += 1,
+            }
+        }
+        self.loaded.rejects.extend(bad.into_iter().map(|(_, reject)| reject));
+        Ok(())
+    }
+
+    async fn push(&mut self, row: Row) -> Result<()> {
+        if self.route.is_some() {
+            return self.send(row).await;
+        }
+        self.waiting.push(row);
+        // More than any route's small case: the number does not matter any more.
+        if self.waiting.len() > 20_000 {
+            self.choose(u64::from(u32::MAX));
+            for row in std::mem::take(&mut self.waiting) {
+                self.send(row).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, row: Row) -> Result<()> {
+        if self.ctx.job.target.object == TargetObject::People {
+            if row.person_rows() > 1 {
+                self.shared.entry(row.person_key().to_owned()).or_default().push(row);
+            } else {
+                self.push_person(vec![row]).await?;
+            }
+            return Ok(());
+        }
+        if let Some(file) = &mut self.file
+            && bulk::can_carry(&row)
+        {
+            return match file.push(row) {
+                Some(full) => self.import(full).await,
+                None => Ok(()),
+            };
+        }
+        let act = row.act();
+        let gathered = match act {
+            Act::Insert => &mut self.inserts,
+            Act::Update => &mut self.updates,
+        };
+        gathered.push(row);
+        if gathered.len() >= REST_ROWS {
+            let rows = std::mem::take(gathered);
+            self.spawn_rest(act, rows).await?;
+        }
+        Ok(())
+    }
+
+    async fn push_person(&mut self, person: Person) -> Result<()> {
+        self.persons.push(person);
+        let full = match self.route {
+            Some(Route::PeopleAsync) => REST_ROWS,
+            // One by one, several in a task only to keep the ledger's notes few.
+            _ => 10,
+        };
+        if self.persons.len() >= full { self.flush_persons().await } else { Ok(()) }
+    }
+
+    async fn flush_persons(&mut self) -> Result<()> {
+        let persons = std::mem::take(&mut self.persons);
+        if persons.is_empty() {
+            return Ok(());
+        }
+        self.room(self.ctx.connection.limits.concurrency).await?;
+        let sender = Arc::clone(&self.sender);
+        if self.route == Some(Route::PeopleAsync) {
+            self.tasks.spawn(async move { sender.people(persons).await });
+        } else {
+            self.tasks.spawn(async move { sender.persons(persons).await });
+        }
+        Ok(())
+    }
+
+    async fn spawn_rest(&mut self, act: Act, rows: Vec<Row>) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.room(self.ctx.connection.limits.concurrency).await?;
+        let sender = Arc::clone(&self.sender);
+        self.tasks.spawn(async move { sender.rest(act, rows).await });
+        Ok(())
+    }
+
+    async fn import(&mut self, full: Full) -> Result<()> {
+        self.room(bulk::IN_FLIGHT.min(self.ctx.connection.limits.concurrency)).await?;
+        tracing::info!(object = %self.ctx.job.target.object, rows = full.rows(), "Sending a bulk file.");
+        self.tasks.spawn(Arc::clone(&self.sender).import(full));
+        Ok(())
+    }
+
+    /// Waits until fewer than `most` tasks are in flight.
+    async fn room(&mut self, most: usize) -> Result<()> {
+        while let Some(done) = self.tasks.try_join_next() {
+            self.settle(done)?;
+        }
+        while self.tasks.len() >= most.max(1) {
+            let Some(done) = self.tasks.join_next().await else { break };
+            self.settle(done)?;
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, done: Result<Result<Settled>, tokio::task::JoinError>) -> Result<()> {
+        let settled = done.map_err(|e| Error::bug("a task of the load ended in a panic").source(e))??;
+        self.ctx.reporter.advance(settled.rows());
+        self.loaded.add(settled);
+        Ok(())
+    }
+
+    async fn finish(mut self) -> Result<Loaded> {
+        if self.route.is_none() && !self.waiting.is_empty() {
+            self.choose(self.waiting.len() as u64);
+            for row in std::mem::take(&mut self.waiting) {
+                self.send(row).await?;
+            }
+        }
+        for person in std::mem::take(&mut self.shared).into_values() {
+            self.push_person(person).await?;
+        }
+        self.flush_persons().await?;
+        for (act, rows) in [(Act::Insert, std::mem::take(&mut self.inserts)), (Act::Update, std::mem::take(&mut self.updates))] {
+            self.spawn_rest(act, rows).await?;
+        }
+        if let Some(full) = self.file.as_mut().and_then(Filling::take) {
+            self.import(full).await?;
+        }
+        self.room(1).await?;
+        Ok(self.loaded)
+    }
+}

@@ -3,9 +3,10 @@
 #![cfg(test)]
 
 mod connect_http;
-mod land;
 mod connect_salesforce;
 mod extract;
+mod land;
 mod ledger;
 mod matching;
+mod sandbox_gainsight;
 mod support;

@@ -166,6 +166,11 @@ impl GainsightClient {
         &self.inner.settings
     }
 
+    /// The shortest wait of the retry policy in force: work above single requests paces itself by it.
+    pub fn first_wait(&self) -> std::time::Duration {
+        self.inner.http.policy().first_wait
+    }
+
     pub(super) fn http(&self) -> &Http {
         &self.inner.http
     }

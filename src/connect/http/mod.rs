@@ -14,6 +14,7 @@ mod text;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -50,10 +51,12 @@ pub struct Http {
 }
 
 struct Inner {
-    /// Through the proxy that the environment names, if any.
-    outside: reqwest::Client,
-    /// Loopback never goes through a proxy.
-    loopback: reqwest::Client,
+    /// `http` on loopback: no proxy, and no certificates, so that it works on a machine that has none.
+    plain: reqwest::Client,
+    /// `https` on loopback: no proxy. Made when first needed, as reading the machine's certificates takes its time.
+    loopback: OnceLock<reqwest::Client>,
+    /// Everything else, through the proxy that the environment names, if any. Made when first needed.
+    outside: OnceLock<reqwest::Client>,
     calls: ApiCalls,
     clock: Clock,
     policy: RetryPolicy,
@@ -110,20 +113,10 @@ enum Miss {
 impl Http {
     /// Opens no connection yet.
     pub fn new(calls: ApiCalls, clock: Clock, policy: RetryPolicy) -> Result<Self> {
-        let builder = || {
-            reqwest::Client::builder()
-                .user_agent(concat!("sf2gs/", env!("CARGO_PKG_VERSION")))
-                .redirect(reqwest::redirect::Policy::none()) // a token must not follow a redirect to another host
-                .connect_timeout(policy.connect_within)
-                .tcp_nodelay(true)
-                .pool_idle_timeout(Duration::from_secs(50)) // shorter than the edges' own, so that they rarely hang up
-        };
-        let built = |client: reqwest::ClientBuilder| {
-            client.build().map_err(|e| Error::unavailable("the HTTP client could not be set up").source(e))
-        };
         let inner = Inner {
-            outside: built(builder())?,
-            loopback: built(builder().no_proxy())?,
+            plain: built(builder(&policy).no_proxy().tls_certs_only([]))?,
+            loopback: OnceLock::new(),
+            outside: OnceLock::new(),
             calls,
             clock,
             policy,
@@ -269,9 +262,18 @@ impl Http {
         }
     }
 
+    fn client(&self, url: &Url) -> Result<&reqwest::Client> {
+        let policy = &self.inner.policy;
+        match (is_loopback(url), url.scheme()) {
+            (true, "http") => Ok(&self.inner.plain),
+            (true, _) => lazily(&self.inner.loopback, || builder(policy).no_proxy()),
+            (false, _) => lazily(&self.inner.outside, || builder(policy)),
+        }
+    }
+
     /// One attempt, up to the head of the answer.
     async fn attempt(&self, request: &Request) -> std::result::Result<reqwest::Response, Miss> {
-        let client = if is_loopback(&request.url) { &self.inner.loopback } else { &self.inner.outside };
+        let client = self.client(&request.url).map_err(|e| Miss::NotSent(e.to_string()))?;
         let mut builder = client.request(request.method.clone(), request.url.clone()).headers(request.headers.clone());
         if !request.body.is_empty() {
             builder = builder.body(request.body.clone());
@@ -318,6 +320,31 @@ impl std::fmt::Debug for Http {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Http").field("policy", &self.inner.policy).finish_non_exhaustive()
     }
+}
+
+fn builder(policy: &RetryPolicy) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .user_agent(concat!("sf2gs/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none()) // a token must not follow a redirect to another host
+        .connect_timeout(policy.connect_within)
+        .tcp_nodelay(true)
+        .pool_idle_timeout(Duration::from_secs(50)) // shorter than the edges' own, so that they rarely hang up
+}
+
+fn built(builder: reqwest::ClientBuilder) -> Result<reqwest::Client> {
+    builder.build().map_err(|e| {
+        Error::unavailable(format!("the HTTP client could not be set up: {}", root_cause(&e)))
+            .hint("check that this machine has CA certificates, or name a file of them in SSL_CERT_FILE")
+    })
+}
+
+/// Two first users may both make a client; one of the two is kept.
+fn lazily(cell: &OnceLock<reqwest::Client>, make: impl FnOnce() -> reqwest::ClientBuilder) -> Result<&reqwest::Client> {
+    if let Some(client) = cell.get() {
+        return Ok(client);
+    }
+    let client = built(make())?;
+    Ok(cell.get_or_init(|| client))
 }
 
 /// The innermost cause: reqwest's own text repeats the URL with its query.

@@ -16,6 +16,9 @@ use serde::Deserialize;
 use serde::Serialize;
 use tokio::sync::Mutex;
 
+use crate::config::connection::SalesforceAuth;
+use crate::config::connection::SalesforceConnection;
+use crate::config::job::SecretRef;
 use crate::connect::http::Http;
 use crate::connect::http::Method;
 use crate::connect::http::Request;
@@ -58,6 +61,31 @@ impl SalesforceSettings {
     pub fn new(login_url: Url, api_version: impl Into<String>, login: SalesforceLogin) -> Self {
         let compress = !is_loopback(&login_url);
         Self { login_url, api_version: api_version.into(), login, store: None, compress, poll: PollPolicy::default() }
+    }
+
+    /// The settings of a project's connection; `resolve` finds the secrets' values.
+    pub fn of(
+        connection: &SalesforceConnection,
+        resolve: impl Fn(&SecretRef) -> Result<Secret>,
+        store: Option<Arc<dyn TokenStore>>,
+    ) -> Result<Self> {
+        let login = match &connection.auth {
+            SalesforceAuth::RefreshToken { client_id, client_secret, refresh_token } => SalesforceLogin::RefreshToken {
+                client_id: client_id.clone(),
+                client_secret: client_secret.as_ref().map(&resolve).transpose()?,
+                refresh_token: resolve(refresh_token)?,
+            },
+            SalesforceAuth::ClientCredentials { client_id, client_secret } => SalesforceLogin::ClientCredentials {
+                client_id: client_id.clone(),
+                client_secret: resolve(client_secret)?,
+            },
+            SalesforceAuth::JwtBearer { client_id, username, private_key } => SalesforceLogin::JwtBearer {
+                client_id: client_id.clone(),
+                username: username.clone(),
+                private_key: resolve(private_key)?,
+            },
+        };
+        Ok(Self { store, ..Self::new(connection.login_url.clone(), &connection.api_version, login) })
     }
 }
 

@@ -1,0 +1,288 @@
+//! Runs a query over the store: by index where a key is asked for, else row by row in the order of the ids.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::ops::Range;
+
+use super::catalog::Catalog;
+use super::catalog::Field;
+use super::catalog::Kind;
+use super::catalog::Path;
+use super::cell::Cell;
+use super::column::Value;
+use super::expression::Expression;
+use super::json::Show;
+use super::json::item_number;
+use super::json::write_text;
+use super::json::write_value;
+use super::query::Op;
+use super::query::Probe;
+use super::query::Query;
+use super::query::Test;
+use super::query::is_own_id;
+use super::store::Store;
+use super::table::Compare;
+
+/// From how many rows on an index is worth its making.
+const WORTH_AN_INDEX: usize = 512;
+
+impl Query {
+    /// The conditions that hold for every row of the answer.
+    fn needed(&self) -> impl Iterator<Item = &Test> {
+        let numbers = self.expression.as_ref().map(Expression::needed).unwrap_or_default();
+        numbers.into_iter().map(|number| &self.tests[number])
+    }
+
+    /// The field whose index would help, if it is not there yet.
+    pub(super) fn index_wanted(&self, catalog: &Catalog, store: &Store) -> Option<usize> {
+        let table = &store.tables[self.object];
+        if table.rows() < WORTH_AN_INDEX || self.by_own_id(catalog).is_some() {
+            return None;
+        }
+        let (field, _) = self.by_key(catalog)?;
+        table.index_of(&[field], Compare::Exact).is_none().then_some(field)
+    }
+
+    /// A needed equality on a field of the object itself that a hash can answer.
+    fn by_key(&self, catalog: &Catalog) -> Option<(usize, &[Probe])> {
+        self.needed().find_map(|test| {
+            let probes = match &test.op {
+                Op::Equal(probe) => std::slice::from_ref(probe),
+                Op::In(probes) => probes.as_slice(),
+                _ => return None,
+            };
+            let plain = test.path.hops.is_empty() && (test.kind.is_text() || test.kind.is_id());
+            (plain && !is_own_id(catalog, &test.path)).then_some((test.path.field, probes))
+        })
+    }
+
+    /// A needed equality on the record's own id.
+    fn by_own_id(&self, catalog: &Catalog) -> Option<&[Probe]> {
+        self.needed().find_map(|test| match &test.op {
+            Op::Equal(probe) if is_own_id(catalog, &test.path) => Some(std::slice::from_ref(probe)),
+            Op::In(probes) if is_own_id(catalog, &test.path) => Some(probes.as_slice()),
+            _ => None,
+        })
+    }
+
+    /// The rows that can be in the answer, as the id conditions bound them.
+    fn id_range(&self, catalog: &Catalog, store: &Store) -> Range<usize> {
+        let table = &store.tables[self.object];
+        let mut range = 0..table.rows();
+        for test in self.needed().filter(|test| is_own_id(catalog, &test.path)) {
+            // Ids of one object sort as they were made.
+            let first = |probe: &Probe, or_equal: bool| {
+                let Probe::Text(text) = probe else { return 0 };
+                partition(table.rows(), |row| {
+                    let id = catalog.gsids.write(table.id(row));
+                    match id.as_slice().cmp(text) {
+                        Ordering::Less => true,
+                        Ordering::Equal => !or_equal,
+                        Ordering::Greater => false,
+                    }
+                })
+            };
+            match &test.op {
+                Op::Greater(probe, or_equal) => range.start = range.start.max(first(probe, *or_equal)),
+                Op::Less(probe, or_equal) => range.end = range.end.min(first(probe, !*or_equal)),
+                _ => {}
+            }
+        }
+        range.start..range.end.max(range.start)
+    }
+
+    /// The rows of the answer in their order, offset and limit applied.
+    pub(super) fn rows(&self, catalog: &Catalog, store: &Store) -> Vec<usize> {
+        let table = &store.tables[self.object];
+        let mut candidates = self.candidates(catalog, store);
+        let matches = |row: &usize| table.is_live(*row) && self.holds(catalog, store, *row);
+        if let Some(backwards) = self.by_id(catalog) {
+            return match candidates.take() {
+                Some(mut rows) => {
+                    if backwards {
+                        rows.reverse();
+                    }
+                    rows.into_iter().filter(matches).skip(self.offset).take(self.limit).collect()
+                }
+                None if backwards => {
+                    self.id_range(catalog, store).rev().filter(matches).skip(self.offset).take(self.limit).collect()
+                }
+                None => self.id_range(catalog, store).filter(matches).skip(self.offset).take(self.limit).collect(),
+            };
+        }
+        let mut rows: Vec<usize> = match candidates {
+            Some(rows) => rows.into_iter().filter(matches).collect(),
+            None => self.id_range(catalog, store).filter(matches).collect(),
+        };
+        rows.sort_by(|left, right| {
+            self.order
+                .iter()
+                .map(|(path, backwards)| {
+                    let field = &catalog.objects[path.object].fields[path.field];
+                    let order = in_order(catalog, field, store.value(path, *left), store.value(path, *right));
+                    if *backwards { order.reverse() } else { order }
+                })
+                .find(|order| order.is_ne())
+                .unwrap_or(Ordering::Equal)
+        });
+        rows.into_iter().skip(self.offset).take(self.limit).collect()
+    }
+
+    /// Rows found by a key, ascending; none if there is no way but to look at all.
+    fn candidates(&self, catalog: &Catalog, store: &Store) -> Option<Vec<usize>> {
+        let table = &store.tables[self.object];
+        let mut rows: Vec<usize> = if let Some(probes) = self.by_own_id(catalog) {
+            let ids = probes.iter().filter_map(|probe| match probe {
+                Probe::Text(text) => catalog.gsids.read(text),
+                _ => None,
+            });
+            ids.filter_map(|id| table.row_of(id)).collect()
+        } else {
+            let (field, probes) = self.by_key(catalog)?;
+            let index = table.index_of(&[field], Compare::Exact)?;
+            let is_id = catalog.objects[self.object].fields[field].kind.is_id();
+            let mut all = Vec::new();
+            let mut found = Vec::new();
+            for probe in probes {
+                let Probe::Text(text) = probe else { continue };
+                let cell = if is_id {
+                    match catalog.gsids.read_any(text) {
+                        Some(id) => Cell::Int(id),
+                        None => continue,
+                    }
+                } else {
+                    Cell::Text(String::from_utf8_lossy(text))
+                };
+                table.find_at(index, &[cell], &mut found);
+                all.append(&mut found);
+            }
+            all
+        };
+        rows.sort_unstable();
+        rows.dedup();
+        Some(rows)
+    }
+
+    fn holds(&self, catalog: &Catalog, store: &Store, row: usize) -> bool {
+        match &self.expression {
+            None => true,
+            Some(expression) => expression.holds(&mut |number| {
+                let test = &self.tests[number];
+                let field = &catalog.objects[test.path.object].fields[test.path.field];
+                passes(catalog, field, store.value(&test.path, row), test)
+            }),
+        }
+    }
+
+    /// Appends the records of these rows as a JSON list.
+    pub(super) fn write(&self, catalog: &Catalog, store: &Store, rows: &[usize], show: Show, out: &mut Vec<u8>) {
+        let heads: Vec<Vec<u8>> = self.select.iter().enumerate().map(|(at, path)| head(at, &path.name)).collect();
+        out.push(b'[');
+        for (number, row) in rows.iter().enumerate() {
+            if number > 0 {
+                out.push(b',');
+            }
+            for (path, head) in self.select.iter().zip(&heads) {
+                out.extend_from_slice(head);
+                let field = &catalog.objects[path.object].fields[path.field];
+                write_value(catalog, field, value_of(store, path, *row), show, out);
+            }
+            out.push(b'}');
+        }
+        out.push(b']');
+    }
+}
+
+fn value_of<'a>(store: &'a Store, path: &Path, row: usize) -> Value<'a> {
+    if path.hops.is_empty() { store.tables[path.object].get(row, path.field) } else { store.value(path, row) }
+}
+
+/// `{"Name":` or `,"Name":`.
+pub(super) fn head(at: usize, name: &str) -> Vec<u8> {
+    let mut text = if at == 0 { b"{".to_vec() } else { b",".to_vec() };
+    write_text(name.as_bytes(), &mut text);
+    text.push(b':');
+    text
+}
+
+/// The first row for which `below` is false; it is true for all before.
+fn partition(rows: usize, below: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (0, rows);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if below(middle) { low = middle + 1 } else { high = middle }
+    }
+    low
+}
+
+/// A value as text: ids and dropdown labels as they are written.
+fn text_of<'a>(catalog: &'a Catalog, field: &Field, value: Value<'a>) -> Option<Cow<'a, [u8]>> {
+    match value {
+        Value::Text(text) => Some(Cow::Borrowed(text)),
+        Value::Int(id) if field.kind.is_id() => Some(Cow::Owned(catalog.gsids.write(id).to_vec())),
+        Value::Int(item) if field.kind == Kind::Picklist => {
+            Some(Cow::Borrowed(catalog.items.get(item as usize)?.label.as_bytes()))
+        }
+        _ => None,
+    }
+}
+
+fn compare(catalog: &Catalog, field: &Field, value: Value<'_>, probe: &Probe) -> Option<Ordering> {
+    match (value, probe) {
+        (Value::Null, _) => None,
+        (Value::Int(left), Probe::Int(right)) => Some(left.cmp(right)),
+        (Value::Bool(left), Probe::Bool(right)) => Some(left.cmp(right)),
+        (value, Probe::Text(right)) => Some(text_of(catalog, field, value)?.as_ref().cmp(right.as_slice())),
+        _ => None,
+    }
+}
+
+/// Whether a value passes; a null passes no test but `IS_NULL`, as in SQL.
+fn passes(catalog: &Catalog, field: &Field, value: Value<'_>, test: &Test) -> bool {
+    let with = |probe: &Probe| compare(catalog, field, value, probe);
+    let text = |ignore: bool, holds: &dyn Fn(&[u8]) -> bool| match text_of(catalog, field, value) {
+        None => false,
+        Some(text) if ignore => holds(String::from_utf8_lossy(&text).to_lowercase().as_bytes()),
+        Some(text) => holds(&text),
+    };
+    let includes = |wanted: &[usize]| match value {
+        Value::Int(item) => wanted.contains(&(item as usize)),
+        Value::Text(items) => items.split(|byte| *byte == b',').any(|item| wanted.contains(&item_number(item))),
+        _ => false,
+    };
+    match &test.op {
+        Op::Equal(probe) => with(probe) == Some(Ordering::Equal),
+        Op::NotEqual(probe) => value != Value::Null && with(probe) != Some(Ordering::Equal),
+        Op::Less(probe, or_equal) => with(probe).is_some_and(|order| order.is_lt() || (*or_equal && order.is_eq())),
+        Op::Greater(probe, or_equal) => with(probe).is_some_and(|order| order.is_gt() || (*or_equal && order.is_eq())),
+        Op::Between(from, to) => with(from).is_some_and(Ordering::is_ge) && with(to).is_some_and(Ordering::is_le),
+        Op::In(probes) => probes.iter().any(|probe| with(probe) == Some(Ordering::Equal)),
+        Op::NotIn(probes) => value != Value::Null && !probes.iter().any(|probe| with(probe) == Some(Ordering::Equal)),
+        Op::Contains(part, ignore) => text(*ignore, &|text| contains(text, part)),
+        Op::NotContains(part, ignore) => text(*ignore, &|text| !contains(text, part)),
+        Op::Starts(part, ignore) => text(*ignore, &|text| text.starts_with(part)),
+        Op::Ends(part, ignore) => text(*ignore, &|text| text.ends_with(part)),
+        Op::IsNull => value == Value::Null,
+        Op::IsNotNull => value != Value::Null,
+        Op::Includes(wanted) => includes(wanted),
+        Op::Excludes(wanted) => value != Value::Null && !includes(wanted),
+    }
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    part.is_empty() || text.windows(part.len()).any(|window| window == part)
+}
+
+/// The order of two values; nulls come last, as in Postgres.
+fn in_order(catalog: &Catalog, field: &Field, left: Value<'_>, right: Value<'_>) -> Ordering {
+    match (left, right) {
+        (Value::Null, Value::Null) => Ordering::Equal,
+        (Value::Null, _) => Ordering::Greater,
+        (_, Value::Null) => Ordering::Less,
+        (Value::Bool(left), Value::Bool(right)) => left.cmp(&right),
+        (Value::Int(left), Value::Int(right)) if !field.kind.is_id() && field.kind != Kind::Picklist => {
+            left.cmp(&right)
+        }
+        (left, right) => text_of(catalog, field, left).cmp(&text_of(catalog, field, right)),
+    }
+}
