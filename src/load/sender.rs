@@ -27,6 +27,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::ledger::Ledger;
 use crate::ledger::NewChunk;
+use crate::telemetry::checkpoint;
 
 use super::blame;
 use super::decided::Act;
@@ -115,6 +116,7 @@ impl Sender {
         };
         let id = self.ledger.begin_chunk(&self.run, &chunk)?;
         let settled = work(id).await?;
+        checkpoint("load.answered");
         self.ledger.end_chunk(id, settled.inserted, settled.updated, settled.rejects.len() as u64)?;
         if !settled.rejects.is_empty() {
             tracing::info!(

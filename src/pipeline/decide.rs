@@ -51,6 +51,32 @@ impl Decision {
         mirrors: &BTreeMap<String, Snapshot>,
         candidates: Candidates<'_>,
     ) -> Result<Self> {
+        Self::build(world, job, source, mirrors, candidates, |inputs| matching::compile(inputs)).await
+    }
+
+    /// Compiles the pass that sets the references to records of the same run.
+    pub(super) async fn prepare_second_pass(
+        world: &World,
+        job: &Job,
+        source: &Snapshot,
+        mirrors: &BTreeMap<String, Snapshot>,
+        candidates: Candidates<'_>,
+    ) -> Result<Self> {
+        Self::build(world, job, source, mirrors, candidates, |inputs| {
+            matching::compile_second_pass(inputs)?
+                .ok_or_else(|| Error::bug(format!("`{}` has rows for a second pass, but no self lookup", job.name)))
+        })
+        .await
+    }
+
+    async fn build(
+        world: &World,
+        job: &Job,
+        source: &Snapshot,
+        mirrors: &BTreeMap<String, Snapshot>,
+        candidates: Candidates<'_>,
+        compile: impl FnOnce(&MatchInputs<'_>) -> Result<MatchPlan>,
+    ) -> Result<Self> {
         let session = world.engine.session();
         matching::register(&session);
         let columns = source_columns(source);
@@ -65,8 +91,7 @@ impl Decision {
         // Field metadata does not survive SQL; the landed schema has it.
         let schema = with_metadata(&schema, source.schema());
         let person_key = &world.gainsight_connection(&job.gainsight)?.person_key;
-        let plan =
-            matching::compile(&MatchInputs { job, source: Arc::clone(&schema), mirrors: &schemas, person_key })?;
+        let plan = compile(&MatchInputs { job, source: &schema, mirrors: &schemas, person_key })?;
         Ok(Self { session, plan })
     }
 

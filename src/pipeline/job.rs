@@ -18,7 +18,8 @@ use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::ledger::{Counters, Lease, Outcome, Pending, RunStatus, Watermark};
 use crate::load;
-use crate::load::{LoadContext, Loaded, Reject};
+use crate::load::{LoadContext, Loaded, Reject, Stage};
+use crate::matching;
 use crate::telemetry::checkpoint;
 
 use super::decide::{Candidates, Decision};
@@ -104,7 +105,7 @@ pub(super) async fn load_source(world: &World, job: &Job, lease: &Lease, source:
     }
     let mut rejects = BTreeMap::new();
     for reject in &done.rejects {
-        *rejects.entry(reject.code.clone()).or_insert(0) += 1;
+        *rejects.entry(reject.code.to_owned()).or_insert(0) += 1;
     }
     Ok(JobReport {
         run,
@@ -128,7 +129,9 @@ struct Done {
 }
 
 async fn decide_and_load(world: &World, job: &Job, source: &LandedSource) -> Result<Done> {
-    settle_open_imports(world, job).await?;
+    // What a stopped process had left to the tenant is waited for, so that the mirrors show its rows.
+    let client = world.gainsight(&job.gainsight).await?;
+    load::await_open_chunks(&client, &world.ledger, &source.run.id).await?;
     let metadata = world.metadata(job).await?;
     let mirrors = mirror::refresh(world, job, &metadata, false).await?;
 
@@ -143,7 +146,8 @@ async fn decide_and_load(world: &World, job: &Job, source: &LandedSource) -> Res
     if let Some(log) = log {
         log.commit(world).await?;
     }
-    let mut done = Done::default();
+    let mut done = Done { rejects: watched.rejects, ..Done::default() };
+    done.rejects.extend(loaded.rejects);
     let live = source.landed.rows - source.landed.deleted;
     done.counters = Counters {
         extracted: live,
@@ -152,10 +156,9 @@ async fn decide_and_load(world: &World, job: &Job, source: &LandedSource) -> Res
         inserted: loaded.inserted,
         updated: loaded.updated,
         unchanged: loaded.unchanged,
-        rejected: loaded.rejects.len() as u64,
+        rejected: done.rejects.len() as u64,
         references: 0,
     };
-    done.rejects = loaded.rejects;
     world.reporter.end(
         &job.name,
         "load",
@@ -180,12 +183,6 @@ async fn decide_and_load(world: &World, job: &Job, source: &LandedSource) -> Res
     Ok(done)
 }
 
-/// Bulk imports whose answer a stopped process did not see are waited for, so that the mirrors show their rows.
-async fn settle_open_imports(world: &World, job: &Job) -> Result<()> {
-    let client = world.gainsight(&job.gainsight).await?;
-    load::settle_open_chunks(&client, &world.ledger, &job.name).await
-}
-
 fn waiting_ids(world: &World, job: &Job) -> Result<Vec<String>> {
     let ids: BTreeSet<String> = world.ledger.pending(&job.name)?.into_iter().map(|pending| pending.source_id).collect();
     Ok(ids.into_iter().collect())
@@ -198,6 +195,8 @@ struct Watched {
     waiting: BTreeSet<String>,
     /// Rows whose self lookup may find a record of this run.
     self_references: HashSet<String>,
+    /// Rows that the verdicts reject.
+    rejects: Vec<Reject>,
 }
 
 /// Sends a plan's output to the tenant, keeping its verdicts and what has to be looked at again.
@@ -242,12 +241,13 @@ async fn load_decisions(
         let _gone = give_back.send((watched, log));
         Ok(())
     });
-    let loaded = load::load(context, builder.build(), None).await?;
+    let loaded = load::load(&context, builder.build(), None).await?;
     let (watched, log) = taken_back.await.map_err(|_| Error::bug("the verdicts ended before their stream did"))?;
     Ok((loaded, watched, log))
 }
 
 fn watch(batch: &RecordBatch, self_fields: &[String], watched: &mut Watched) -> Result<()> {
+    watch_rejects(batch, &mut watched.rejects)?;
     let retry = flag(batch, "retry")?;
     let unresolved = text(batch, "unresolved")?;
     let ids = text(batch, "source_id")?;
@@ -263,6 +263,35 @@ fn watch(batch: &RecordBatch, self_fields: &[String], watched: &mut Watched) -> 
         } else if retry.is_valid(row) && retry.value(row) {
             watched.waiting.insert(ids.value(row).to_owned());
         }
+    }
+    Ok(())
+}
+
+fn watch_rejects(batch: &RecordBatch, rejects: &mut Vec<Reject>) -> Result<()> {
+    let codes = text(batch, "code")?;
+    if codes.null_count() == codes.len() {
+        return Ok(());
+    }
+    let columns = ["source_id", "field", "message", "candidates"].map(|name| text(batch, name));
+    let [ids, fields, messages, candidates] = columns;
+    let (ids, fields, messages, candidates) = (ids?, fields?, messages?, candidates?);
+    let codes = codes.as_string::<i32>();
+    let value = |column: &Arc<dyn Array>, row: usize| {
+        let column = column.as_string::<i32>();
+        column.is_valid(row).then(|| column.value(row).to_owned())
+    };
+    for row in (0..batch.num_rows()).filter(|row| codes.is_valid(*row)) {
+        let code = load::code::known(codes.value(row))
+            .ok_or_else(|| Error::bug(format!("the verdict query gives an unknown code `{}`", codes.value(row))))?;
+        rejects.push(Reject {
+            source_id: value(&ids, row).unwrap_or_default(),
+            stage: Stage::Match,
+            field: value(&fields, row),
+            code,
+            message: value(&messages, row).unwrap_or_default(),
+            candidates: value(&candidates, row),
+            remedy: matching::remedy(code).to_owned(),
+        });
     }
     Ok(())
 }
@@ -289,7 +318,8 @@ async fn second_pass(
     ids: Vec<String>,
 ) -> Result<(u64, BTreeSet<String>)> {
     let mirrors = mirror::refresh(world, job, metadata, false).await?;
-    let decision = Decision::prepare(world, job, &source.snapshot, &mirrors, Candidates::Only(&ids)).await?;
+    let candidates = Candidates::Only(&ids);
+    let decision = Decision::prepare_second_pass(world, job, &source.snapshot, &mirrors, candidates).await?;
     world.reporter.begin(&job.name, "references", Some(ids.len() as u64));
     let (loaded, watched, _) =
         load_decisions(world, job, &source.run.id, metadata, decision.stream().await?, None).await?;

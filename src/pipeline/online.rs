@@ -31,7 +31,7 @@ pub async fn check_online(world: &World, job: &Job) -> Result<()> {
         mirrors.insert(object.clone(), gainsight::mirror_schema(metadata, &fields).map_err(at)?);
     }
     let person_key = &world.gainsight_connection(&job.gainsight)?.person_key;
-    matching::compile(&MatchInputs { job, source: prepared.schema, mirrors: &mirrors, person_key }).map_err(at)?;
+    matching::compile(&MatchInputs { job, source: &prepared.schema, mirrors: &mirrors, person_key }).map_err(at)?;
     world.reporter.end(&job.name, "check", "fits both systems");
     Ok(())
 }

@@ -42,7 +42,7 @@ pub async fn reconcile_job(world: &World, job: &Job) -> Result<Comparison> {
     let open = comparison.unexplained();
     if !open.is_empty() {
         for reject in refused_cells(world, job, &source, &mirrors, &metadata, &open).await? {
-            comparison.explain(&reject.source_id, &reject.code, &reject.message);
+            comparison.explain(&reject.source_id, reject.code, &reject.message);
         }
     }
     world.reporter.end(&job.name, "reconcile", &format!("{} rows agree", comparison.count("agrees")));

@@ -129,9 +129,9 @@ pub(super) async fn store_rejects(
         let mut columns = head(run, job, at, part.len());
         columns.extend([
             column(|reject| Some(&reject.source_id)),
-            column(|reject| Some(&reject.stage)),
+            column(|reject| Some(reject.stage.name())),
             column(|reject| reject.field.as_deref()),
-            column(|reject| Some(&reject.code)),
+            column(|reject| Some(reject.code)),
             column(|reject| Some(&reject.message)),
             column(|reject| reject.candidates.as_deref()),
             column(|reject| Some(&reject.remedy)),
