@@ -169,9 +169,10 @@ async fn decide_and_load(world: &World, job: &Job, source: &LandedSource) -> Res
     );
     store_rejects(world, &source.run.id, &job.name, &decision, &done.rejects).await?;
     let mut still_waiting = watched.waiting;
-    if !watched.self_references.is_empty() {
-        let (references, unresolved) =
-            second_pass(world, job, source, &metadata, watched.self_references.into_iter().collect()).await?;
+    let refused: HashSet<&str> = done.rejects.iter().map(|reject| reject.source_id.as_str()).collect();
+    let refer: Vec<String> = watched.self_references.into_iter().filter(|id| !refused.contains(id.as_str())).collect();
+    if !refer.is_empty() {
+        let (references, unresolved) = second_pass(world, job, source, &metadata, refer).await?;
         done.counters.references = references;
         still_waiting.extend(unresolved);
     }

@@ -19,6 +19,7 @@ use crate::error::Result;
 use crate::extract::gainsight;
 use crate::land::{Commit, Mode, Snapshot, TableName};
 use crate::ledger::MirrorState;
+use crate::matching;
 
 use super::world::World;
 
@@ -30,32 +31,16 @@ pub(super) const COMPACT_AT: f64 = 0.2;
 const DELETE_LOG_REACH: TimeDelta = TimeDelta::days(14);
 
 /// Every Gainsight object that `job` writes or looks up.
-pub(super) fn objects_of(job: &Job) -> BTreeSet<String> {
-    let written = job.target.objects().into_iter().map(str::to_owned);
-    written.chain(job.target.derives.iter().map(|derive| derive.lookup.clone())).collect()
+pub(super) fn objects_of(world: &World, job: &Job) -> Result<BTreeSet<String>> {
+    let person_key = &world.gainsight_connection(&job.gainsight)?.person_key;
+    Ok(matching::objects(job, person_key).into_keys().collect())
 }
 
-/// The fields of `object` that any job of the project maps, matches by or derives.
+/// The fields of `object` that any job of the project maps, matches by or derives: a mirror serves them all.
 pub(super) fn fields_of(world: &World, connection: &str, object: &str) -> Result<BTreeSet<String>> {
-    let mut fields = BTreeSet::new();
-    for job in world.project.jobs.values().filter(|job| job.gainsight == connection) {
-        let written = job.target.maps.iter().map(|map| &map.to).chain(job.target.derives.iter().map(|derive| &derive.to));
-        // An avatar's external id is a field of the user record on the wire.
-        fields.extend(
-            written
-                .filter(|to| to.object == object || (to.object == "avatar" && object == "gsuser"))
-                .map(|to| to.field.clone()),
-        );
-        for derive in job.target.derives.iter().filter(|derive| derive.lookup == object) {
-            fields.extend(derive.pairs.iter().map(|pair| pair.to.clone()));
-        }
-    }
-    match object {
-        "person" => fields.extend(world.gainsight_connection(connection)?.person_key.iter().cloned()),
-        "company_person" => fields.extend(["Person_ID".to_owned(), "Company_ID".to_owned()]),
-        _ => {}
-    }
-    Ok(fields)
+    let person_key = &world.gainsight_connection(connection)?.person_key;
+    let jobs = world.project.jobs.values().filter(|job| job.gainsight == connection);
+    Ok(jobs.flat_map(|job| matching::objects(job, person_key).remove(object).unwrap_or_default()).collect())
 }
 
 /// The name of a mirror's table.
