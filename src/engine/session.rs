@@ -82,6 +82,10 @@ impl Engine {
         let options = config.options_mut();
         // Unquoted names become lower case everywhere, so shared SQL means the same in every session.
         options.sql_parser.enable_ident_normalization = true;
+        // Every sort sets this much aside to merge what it spilled; a small limit must leave room for several.
+        let sorts = threads * 8;
+        let aside = &mut options.execution.sort_spill_reservation_bytes;
+        *aside = (*aside).min(settings.memory_limit_bytes / sorts);
         // A join with few changed keys then decodes only the rows it needs, and a filter skips the other columns.
         options.execution.parquet.pushdown_filters = true;
         options.execution.parquet.reorder_filters = true;

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
+use std::collections::HashSet;
+use std::future::ready;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -30,6 +32,7 @@ use deltalake::logstore::get_actions;
 use deltalake::protocol::DeltaOperation;
 use deltalake::protocol::SaveMode;
 use deltalake::table::state::DeltaTableState;
+use futures::TryStreamExt;
 use object_store::prefix::PrefixStore;
 use serde_json::Value;
 use serde_json::json;
@@ -53,6 +56,9 @@ const MIXED_TAG: &str = "sf2gs.mixed";
 
 /// A log entry is folded into a checkpoint every so many versions, so that opening a table stays quick.
 const CHECKPOINT_EVERY: u64 = 20;
+
+/// How long checkpoints remember removed files, so that a vacuum knows which of them an old version may still need.
+const REMEMBERED: &str = "interval 90 days";
 
 /// The log of one table.
 pub(crate) struct Log {
@@ -192,7 +198,10 @@ impl Log {
                 let protocol: Protocol = serde_json::from_value(json!({"minReaderVersion": 1, "minWriterVersion": 2}))
                     .map_err(|error| Error::bug("no Delta protocol").source(error))?;
                 actions.push(Action::Protocol(protocol));
-                let mut settings = vec![("delta.enableExpiredLogCleanup", "false".to_owned())];
+                let mut settings = vec![
+                    ("delta.enableExpiredLogCleanup", "false".to_owned()),
+                    ("delta.deletedFileRetentionDuration", REMEMBERED.to_owned()),
+                ];
                 settings.extend(entry.key.iter().map(|key| (KEY, key.clone())));
                 let metadata = new_metadata(&self.kernel(schema)?, Vec::<String>::new(), settings)
                     .and_then(|metadata| metadata.with_name(self.table.to_string()))
@@ -268,8 +277,23 @@ impl Log {
         }
     }
 
-    pub(crate) fn delta(&self) -> DeltaTable {
-        DeltaTable::new(Arc::clone(&self.store))
+    /// The files that have been removed since `cutoff_ms`: versions before may still be read.
+    pub(crate) async fn removed_since(&self, state: &State, cutoff_ms: i64) -> Result<HashSet<String>> {
+        state
+            .delta
+            .all_tombstones(self.store.as_ref())
+            .try_filter(|file| ready(file.deletion_timestamp().is_some_and(|at| at > cutoff_ms)))
+            .map_ok(|file| file.path().into_owned())
+            .try_collect()
+            .await
+            .map_err(|error| self.failed("read", error))
+    }
+
+    /// Removes log entries older than `cutoff_ms` that lie before a checkpoint of the same age.
+    pub(crate) async fn forget_entries(&self, state: &State, cutoff_ms: i64) -> Result<usize> {
+        checkpoints::cleanup_expired_logs_for(unsigned(state.version), self.store.as_ref(), cutoff_ms, None)
+            .await
+            .map_err(|error| self.failed("clean up", error))
     }
 
     pub(crate) fn failed(&self, verb: &str, error: DeltaTableError) -> Error {

@@ -6,20 +6,16 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::prelude::SessionContext;
-use deltalake::checkpoints::cleanup_expired_logs_for;
-use deltalake::operations::vacuum::Clock as VacuumClock;
-use deltalake::operations::vacuum::VacuumMode;
 use futures::StreamExt;
 use futures::TryStreamExt;
+use object_store::ObjectMeta;
 
 use crate::clock;
-use crate::clock::Clock;
 use crate::error::Error;
 use crate::error::Result;
 use crate::land::current;
 use crate::land::lake::Lake;
 use crate::land::log::Entry;
-use crate::land::log::unsigned;
 use crate::land::name::TableName;
 use crate::land::snapshot::Role;
 use crate::land::snapshot::Snapshot;
@@ -32,15 +28,6 @@ pub struct Vacuumed {
     pub files: usize,
     /// Log entries before the oldest version that can still be read.
     pub log_entries: usize,
-}
-
-#[derive(Debug)]
-struct At(Clock);
-
-impl VacuumClock for At {
-    fn current_timestamp_millis(&self) -> i64 {
-        self.0.now().timestamp_millis()
-    }
 }
 
 impl Lake {
@@ -95,26 +82,29 @@ impl Lake {
     /// entries that no kept version needs. Versions that are older can't be read afterwards.
     ///
     /// A run may be writing: its files have no version yet, so `older_than` has to be longer than the longest run.
+    /// (deltalake's own vacuum commits two versions each time and counts files that are gone already; this one only
+    /// removes. What the log remembers of removed files, 90 days, bounds how long old versions can be kept.)
     pub async fn vacuum(&self, table: &TableName, older_than: TimeDelta) -> Result<Vacuumed> {
         let log = self.log(table)?;
         let Some(state) = log.load(None).await? else { return Ok(Vacuumed::default()) };
-        let (_, metrics) = log
-            .delta()
-            .vacuum()
-            .with_mode(VacuumMode::Full)
-            .with_enforce_retention_duration(false)
-            .with_retention_period(older_than)
-            .with_clock(Arc::new(At(self.clock.clone())))
-            .await
-            .map_err(|error| log.failed("clean up", error))?;
         let cutoff = (self.clock.now() - older_than).timestamp_millis();
-        let delta = log.delta();
-        let log_store = delta.log_store();
-        let log_entries = cleanup_expired_logs_for(unsigned(state.version), log_store.as_ref(), cutoff, None)
-            .await
-            .map_err(|error| log.failed("clean up", error))?;
+        let mut kept = log.removed_since(&state, cutoff).await?;
+        kept.extend(state.files.iter().map(|file| file.name.clone()));
+        let folder = self.folder(table);
+        let removable = |meta: &ObjectMeta| {
+            // Only the folder's own files: the log lies in a folder of its own.
+            let own = folder.clone().join(meta.location.filename().unwrap_or_default()) == meta.location;
+            let kept = meta.location.filename().is_none_or(|name| kept.contains(name));
+            own && !kept && meta.last_modified.timestamp_millis() <= cutoff
+        };
+        let failed = |error| store::failed(&format!("clean up the lake table {table}"), error);
+        let listed: Vec<ObjectMeta> = self.place.root.list(Some(&folder)).try_collect().await.map_err(failed)?;
+        let doomed: Vec<_> = listed.into_iter().filter(removable).map(|meta| Ok(meta.location)).collect();
+        let deleted: Vec<_> =
+            self.place.root.delete_stream(futures::stream::iter(doomed).boxed()).try_collect().await.map_err(failed)?;
+        let log_entries = log.forget_entries(&state, cutoff).await?;
         let parts = self.sweep_parts(table, cutoff).await?;
-        Ok(Vacuumed { files: metrics.files_deleted.len() + parts, log_entries })
+        Ok(Vacuumed { files: deleted.len() + parts, log_entries })
     }
 
     /// Removes unfinished uploads in a local folder: the store keeps them under `name#number` until they are whole, and

@@ -88,7 +88,7 @@ fn folder(path: &FilePath) -> Result<Place> {
         .map_err(|()| Error::config(format!("{} can't be written as a URL", path.display())))?;
     let prefix = Path::from_absolute_path(&path)
         .map_err(|error| Error::config(format!("{} can't hold a lake: {error}", path.display())))?;
-    Ok(Place { url, root: Arc::new(LocalFileSystem::new()), prefix })
+    Ok(Place { url, root: Arc::new(LocalFileSystem::new().with_automatic_cleanup(true)), prefix })
 }
 
 /// Options are named as object_store names them (`region`, `endpoint`, `access_key_id`, `allow_http`, …); what isn't

@@ -115,11 +115,6 @@ impl Border {
         Ok(Self { given: Arc::clone(given), stored, physical: Arc::new(Schema::new(fields)) })
     }
 
-    /// The schema that readers see.
-    pub(crate) fn stored(&self) -> &SchemaRef {
-        &self.stored
-    }
-
     /// The stored schema with the lake's own columns.
     pub(crate) fn physical(&self) -> &SchemaRef {
         &self.physical
@@ -200,7 +195,7 @@ mod tests {
                 DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             ),
         ] {
-            assert_eq!(*border(Field::new("x", given, false)).unwrap().stored().field(0).data_type(), stored);
+            assert_eq!(*border(Field::new("x", given, false)).unwrap().physical().field(0).data_type(), stored);
         }
     }
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::Array;
 use arrow::array::ArrayRef;
 use arrow::array::AsArray;
 use arrow::array::BooleanArray;
@@ -21,13 +20,10 @@ use arrow::datatypes::Field;
 use arrow::datatypes::Int64Type;
 use arrow::datatypes::Schema;
 use arrow::datatypes::SchemaRef;
-use chrono::DateTime;
 use chrono::TimeDelta;
-use chrono::Utc;
 use datafusion::catalog::TableProvider;
 use datafusion::prelude::SessionContext;
 use object_store::ObjectStore;
-use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use proptest::prelude::*;
 use sf2gs::clock::Clock;
@@ -41,6 +37,8 @@ use sf2gs::land::Lake;
 use sf2gs::land::Mode;
 use sf2gs::land::Snapshot;
 use sf2gs::land::TableName;
+
+use crate::support::flaky::Flaky;
 
 /// A lake and what keeps it alive.
 pub(crate) struct Shore {
@@ -130,7 +128,7 @@ pub(crate) fn row(id: &str, value: i64) -> Row {
     (id.to_owned(), Some(value), false)
 }
 
-fn gone(id: &str) -> Row {
+pub(crate) fn gone(id: &str) -> Row {
     (id.to_owned(), None, true)
 }
 
@@ -187,4 +185,396 @@ async fn a_full_read_and_changes_make_the_state_now_on_both_stores() {
         assert_eq!(shore.model(&fourth).await, model([("z", 9)]));
         assert_eq!(fourth.file_uris().unwrap().len(), 1);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_run_lands_once() {
+    for shore in [Shore::folder().await, Shore::memory()] {
+        let run = |n| Some(("account".to_owned(), n));
+        shore.land_as(Mode::Replace, 1, &[row("a", 1)], run(1)).await.unwrap();
+        let landed = shore.land_as(Mode::Merge, 2, &[row("b", 2)], run(2)).await.unwrap();
+        let again = shore.land_as(Mode::Merge, 2, &[row("b", 2)], run(2)).await.unwrap();
+        assert_eq!((again.version(), again.physical_rows()), (landed.version(), 2));
+        // an older run that wakes up late adds nothing either
+        let late = shore.land_as(Mode::Merge, 3, &[row("c", 3)], run(1)).await.unwrap();
+        assert_eq!(late.version(), landed.version());
+        assert_eq!(shore.lake.application_version(&account(), "account").await.unwrap(), Some(2));
+        assert_eq!(shore.lake.application_version(&account(), "other").await.unwrap(), None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_writers_race_and_neither_is_lost() {
+    for shore in [Shore::folder().await, Shore::memory()] {
+        // even the table's making is raced
+        let made = futures::future::join_all((1..=4).map(|n| {
+            let shore = &shore;
+            async move { shore.land(Mode::Replace, n, &[row("base", n)]).await.map(|_| n) }
+        }))
+        .await;
+        let newest = made.iter().flatten().max().copied().unwrap();
+        assert_eq!(newest, 4, "the newest full read always wins");
+        for lost in made.into_iter().filter_map(Result::err) {
+            assert_eq!(lost.kind(), ErrorKind::Conflict, "{lost}");
+        }
+        let outcomes = futures::future::join_all((10..20).map(|n| {
+            let shore = &shore;
+            async move { shore.land(Mode::Merge, n, &[row("base", n), row(&format!("own {n}"), n)]).await }
+        }))
+        .await;
+        assert!(outcomes.iter().all(Result::is_ok));
+        let snapshot = shore.lake.snapshot(&account()).await.unwrap().unwrap();
+        let state = shore.model(&snapshot).await;
+        assert_eq!((state.len(), state["base"]), (11, Some(19)));
+        // a full read that began before the last changes leaves those on top
+        let snapshot = shore.land(Mode::Replace, 15_000, &[row("base", 0)]).await.unwrap();
+        assert_eq!(shore.model(&snapshot).await, model([("base", 0)]));
+        let late = shore.land(Mode::Merge, 14_000, &[row("base", 1)]).await.unwrap_err();
+        assert_eq!(late.kind(), ErrorKind::Conflict);
+        shore.land(Mode::Merge, 15_005, &[row("new", 5)]).await.unwrap();
+        let snapshot = shore.land(Mode::Replace, 15_003, &[row("base", 3)]).await.unwrap();
+        assert_eq!(shore.model(&snapshot).await, model([("base", 3), ("new", 5)]));
+        let same = shore.land(Mode::Merge, 15_005, &[row("new", 6)]).await.unwrap_err();
+        assert_eq!(same.kind(), ErrorKind::Conflict);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_whose_answer_was_lost_is_found_again() {
+    let flaky = Arc::new(Flaky::default());
+    let store: Arc<dyn ObjectStore> = Arc::clone(&flaky) as _;
+    let shore = Shore::with(Lake::on("memory:///lake", store).unwrap(), None);
+    shore.land(Mode::Replace, 1, &[row("a", 1)]).await.unwrap();
+    flaky.lose_answers(1);
+    let snapshot = shore.land(Mode::Merge, 2, &[row("b", 2)]).await.unwrap();
+    assert_eq!((snapshot.version(), shore.model(&snapshot).await), (1, model([("a", 1), ("b", 2)])));
+    assert_eq!(flaky.lost(), 1);
+    // an entry that wasn't made is an error, and the next attempt lands
+    flaky.refuse(1);
+    let error = shore.land(Mode::Merge, 3, &[row("c", 3)]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    let snapshot = shore.land(Mode::Merge, 3, &[row("c", 3)]).await.unwrap();
+    assert_eq!((snapshot.version(), shore.model(&snapshot).await.len()), (2, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_crash_leaves_is_invisible_and_swept_up() {
+    for shore in [Shore::folder().await, Shore::memory()] {
+        let clock = Clock::system();
+        let lake = shore.lake.clone().with_clock(clock.clone());
+        shore.land(Mode::Replace, 1, &[row("a", 1), row("b", 2)]).await.unwrap();
+        // written, never committed
+        let mut writer = lake.writer(&account(), schema(), 2).unwrap();
+        writer.write(&batch(&[row("c", 3)]).0, None).await.unwrap();
+        let written = writer.finish().await.unwrap();
+        assert_eq!((written.rows(), written.files()), (1, 1));
+        // dropped in the middle
+        let mut writer = lake.writer(&account(), schema(), 2).unwrap();
+        writer.write(&batch(&[row("d", 3)]).0, None).await.unwrap();
+        drop(writer);
+        if let Some(folder) = &shore.folder {
+            // what a killed process leaves of an upload
+            std::fs::write(folder.path().join(".sf2gs/lake/salesforce/account/part-2-x.parquet#1"), "PAR1").unwrap();
+        }
+        let snapshot = shore.land(Mode::Replace, 3, &[row("z", 9)]).await.unwrap();
+        assert_eq!(shore.model(&snapshot).await, model([("z", 9)]));
+
+        let week = TimeDelta::days(7);
+        assert_eq!(lake.vacuum(&account(), week).await.unwrap().files, 0, "all is younger than a week");
+        clock.advance(TimeDelta::days(8));
+        let swept = lake.vacuum(&account(), week).await.unwrap();
+        assert_eq!(swept.files, 2 + usize::from(shore.folder.is_some()), "the orphan, the replaced base, the part");
+        let snapshot = lake.snapshot(&account()).await.unwrap().unwrap();
+        assert_eq!(shore.model(&snapshot).await, model([("z", 9)]));
+        assert_eq!(lake.vacuum(&account(), week).await.unwrap().files, 0);
+        lake.drop_table(&account()).await.unwrap();
+        assert!(lake.snapshot(&account()).await.unwrap().is_none());
+        assert!(lake.tables().await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_are_added_and_never_silently_lost_or_changed() {
+    let shore = Shore::memory();
+    let wide: SchemaRef = Arc::new(Schema::new(vec![
+        Field::new("Id", DataType::Utf8, false),
+        Field::new("Some.Value", DataType::Int64, true),
+        Field::new("Added", DataType::Utf8View, false),
+    ]));
+    let land = async |schema: &SchemaRef, mode, sequence, columns: Vec<ArrayRef>| {
+        let mut writer = shore.lake.writer(&account(), Arc::clone(schema), sequence).unwrap();
+        writer.write(&RecordBatch::try_new(Arc::clone(schema), columns).unwrap(), None).await.unwrap();
+        let written = vec![writer.finish().await.unwrap()];
+        let (key, info) = (Some("Id".to_owned()), BTreeMap::new());
+        let schema = Arc::clone(schema);
+        shore.lake.commit(Commit { table: account(), schema, key, mode, written, application: None, info }).await
+    };
+    shore.land(Mode::Replace, 1, &[row("a", 1), row("b", 2)]).await.unwrap();
+    let ids = |ids: &[&str]| -> ArrayRef { Arc::new(StringArray::from(ids.to_vec())) };
+    let values = |values: &[i64]| -> ArrayRef { Arc::new(Int64Array::from(values.to_vec())) };
+    let added = |text: &str| -> ArrayRef { Arc::new(arrow::array::StringViewArray::from(vec![text])) };
+    let snapshot = land(&wide, Mode::Merge, 2, vec![ids(&["b"]), values(&[20]), added("new")]).await.unwrap();
+    let state = shore.sql(&snapshot, r#"select "Id", "Some.Value" as v, "Added" from t order by "Id""#).await;
+    insta::assert_snapshot!(state, @r"
+    +----+----+-------+
+    | Id | v  | Added |
+    +----+----+-------+
+    | a  | 1  |       |
+    | b  | 20 | new   |
+    +----+----+-------+
+    ");
+    // the version before knows nothing of it
+    assert_eq!(shore.lake.snapshot_at(&account(), 0).await.unwrap().schema().fields().len(), 2);
+
+    let lacking = shore.land(Mode::Merge, 3, &[row("c", 3)]).await.unwrap_err();
+    assert!(lacking.message().contains("`Added`"), "{lacking}");
+    let narrow: SchemaRef = Arc::new(Schema::new(vec![
+        Field::new("Id", DataType::Utf8, false),
+        Field::new("Some.Value", DataType::Int32, true),
+        Field::new("Added", DataType::Utf8, true),
+    ]));
+    let changed: Vec<ArrayRef> = vec![ids(&["c"]), Arc::new(Int32Array::from(vec![3])), ids(&["x"])];
+    let error = land(&narrow, Mode::Merge, 3, changed.clone()).await.unwrap_err();
+    assert!(error.message().contains("from Int64 to Int32") && error.hint_text().unwrap().contains("--full"));
+    // a full read may change what it likes
+    let snapshot = land(&narrow, Mode::Replace, 3, changed).await.unwrap();
+    assert_eq!(*snapshot.schema().field(1).data_type(), DataType::Int32);
+    // a row without its key is refused
+    let nulls: Vec<ArrayRef> =
+        vec![Arc::new(StringArray::from(vec![None::<&str>])), Arc::new(Int32Array::from(vec![3])), ids(&["x"])];
+    let nullable: SchemaRef = Arc::new(Schema::new(
+        narrow.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>(),
+    ));
+    assert_eq!(land(&nullable, Mode::Merge, 4, nulls).await.unwrap_err().kind(), ErrorKind::Integrity);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_type_survives_with_its_nulls_and_limits() {
+    let utc = DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, Some("UTC".into()));
+    let fields = vec![
+        Field::new("text", DataType::Utf8, true),
+        Field::new("flag", DataType::Boolean, true),
+        Field::new("int", DataType::Int32, true),
+        Field::new("long", DataType::Int64, true),
+        Field::new("double", DataType::Float64, true),
+        Field::new("money", DataType::Decimal128(18, 2), true),
+        Field::new("huge", DataType::Decimal128(38, 0), true),
+        Field::new("day", DataType::Date32, true),
+        Field::new("at", utc, true),
+    ];
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from(vec![Some(""), Some("line\r\nbreak, \"quote\" \u{1F600}"), None])),
+        Arc::new(BooleanArray::from(vec![Some(true), Some(false), None])),
+        Arc::new(Int32Array::from(vec![Some(i32::MIN), Some(i32::MAX), None])),
+        Arc::new(Int64Array::from(vec![Some(i64::MIN), Some(i64::MAX), None])),
+        Arc::new(Float64Array::from(vec![Some(f64::MIN_POSITIVE), Some(-0.0), None])),
+        Arc::new(
+            Decimal128Array::from(vec![Some(-1), Some(999_999_999_999_999_999), None])
+                .with_precision_and_scale(18, 2)
+                .unwrap(),
+        ),
+        Arc::new(
+            Decimal128Array::from(vec![Some(10_i128.pow(38) - 1), Some(1 - 10_i128.pow(38)), None])
+                .with_precision_and_scale(38, 0)
+                .unwrap(),
+        ),
+        Arc::new(Date32Array::from(vec![Some(-719_162), Some(2_932_896), None])),
+        Arc::new(
+            TimestampMicrosecondArray::from(vec![Some(-1), Some(253_402_300_799_999_999), None]).with_timezone("UTC"),
+        ),
+    ];
+    let schema: SchemaRef = Arc::new(Schema::new(fields));
+    let given = RecordBatch::try_new(Arc::clone(&schema), columns).unwrap();
+    for shore in [Shore::folder().await, Shore::memory()] {
+        let table = TableName::new("activity", "types").unwrap();
+        let mut writer = shore.lake.writer(&table, Arc::clone(&schema), 1).unwrap();
+        writer.write(&given, None).await.unwrap();
+        let written = vec![writer.finish().await.unwrap()];
+        let commit = Commit {
+            table: table.clone(),
+            schema: Arc::clone(&schema),
+            key: None,
+            mode: Mode::Append,
+            written,
+            application: None,
+            info: BTreeMap::new(),
+        };
+        let snapshot = shore.lake.commit(commit.clone()).await.unwrap();
+        assert_eq!(shore.rows(snapshot.current().unwrap()).await, given);
+        // an empty commit keeps the table; nothing is added
+        let empty = shore.lake.commit(Commit { written: vec![], ..commit.clone() }).await.unwrap();
+        assert_eq!((empty.version(), empty.rows()), (1, Some(3)));
+        // an empty table has its columns
+        let name = TableName::new("activity", "empty").unwrap();
+        let writer = shore.lake.writer(&name, Arc::clone(&schema), 1).unwrap();
+        let written = writer.finish().await.unwrap();
+        assert_eq!((written.files(), written.rows()), (0, 0));
+        let empty = shore
+            .lake
+            .commit(Commit { table: name, written: vec![written], mode: Mode::Replace, ..commit })
+            .await
+            .unwrap();
+        let rows = shore.rows(empty.current().unwrap()).await;
+        assert_eq!((rows.num_rows(), rows.schema()), (0, Arc::clone(&schema)));
+        assert!(shore.sql(&empty, "select count(*) as n from t").await.contains("| 0 |"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_over_base_and_changes_are_right_and_reach_the_files() {
+    let shore = Shore::folder().await;
+    let base: Vec<Row> = (0..1_000).map(|n| row(&format!("{n:04}"), n)).collect();
+    let plain = shore.land(Mode::Replace, 1, &base).await.unwrap();
+    let count = shore.sql(&plain, "explain select count(*) from t").await;
+    assert!(!count.contains("DataSourceExec"), "the log knows the count:\n{count}");
+
+    shore.land(Mode::Merge, 2, &[row("0007", -7), gone("0008"), row("new", 1)]).await.unwrap();
+    let changed = shore.land(Mode::Merge, 3, &[row("0009", -9), row("0007", -70)]).await.unwrap();
+    for (sql, answer) in [
+        ("select count(*) as n from t", "1000"),
+        (r#"select count(*) as n from t where "Some.Value" < 0"#, "2"),
+        (r#"select "Some.Value" as n from t where "Id" = '0007'"#, "-70"),
+        (r#"select count(*) as n from t where "Id" = '0008'"#, "0"),
+        (r#"select sum("Some.Value") as n from t where "Id" in ('0009', '0010', 'new')"#, "2"),
+        (r#"select count(*) as n from (select "Id" from t limit 17)"#, "17"),
+        (r#"select count(distinct "Id") as n from t"#, "1000"),
+    ] {
+        let said = shore.sql(&changed, sql).await;
+        assert!(said.contains(&format!("| {answer:<4} |")) || said.contains(&format!("| {answer} |")), "{sql}\n{said}");
+    }
+    let plan = shore.sql(&changed, r#"explain select "Id" from t where "Some.Value" = 5"#).await;
+    assert!(plan.contains("RightAnti"), "the base streams past the changed keys:\n{plan}");
+    assert!(plan.matches("predicate=Some.Value").count() >= 2, "filters reach both sides:\n{plan}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compaction_keeps_the_rows_and_the_history() {
+    for shore in [Shore::folder().await, Shore::memory()] {
+        let base: Vec<Row> = (0..20).map(|n| row(&format!("{n}"), n)).collect();
+        shore.land(Mode::Replace, 1, &base).await.unwrap();
+        let second = shore.land(Mode::Merge, 2, &[row("3", 33), gone("4")]).await.unwrap();
+        assert!(shore.lake.compact_if_worth(&shore.session(), &account(), 0.2).await.unwrap().is_none());
+        let third = shore.land(Mode::Merge, 3, &[row("5", 55), row("3", 333), row("new", 0)]).await.unwrap();
+        let before = shore.model(&third).await;
+        let compacted = shore.lake.compact_if_worth(&shore.session(), &account(), 0.2).await.unwrap().unwrap();
+        assert_eq!((compacted.rows(), compacted.change_rows()), (Some(20), 0));
+        assert_eq!(shore.model(&compacted).await, before);
+        assert_eq!(shore.rows(compacted.written_at(3).unwrap()).await.num_rows(), 3);
+        assert_eq!(
+            shore.model(&shore.lake.snapshot_at(&account(), second.version()).await.unwrap()).await["3"],
+            Some(33)
+        );
+        assert!(shore.lake.compact_if_worth(&shore.session(), &account(), 0.0).await.unwrap().is_none());
+        // what comes after goes on top; what comes too late is told so
+        let after = shore.land(Mode::Merge, 4, &[gone("5")]).await.unwrap();
+        assert_eq!(shore.model(&after).await.len(), 19);
+        assert_eq!(shore.land(Mode::Merge, 3, &[row("5", 1)]).await.unwrap_err().kind(), ErrorKind::Conflict);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_history_is_folded_into_checkpoints() {
+    let shore = Shore::folder().await;
+    shore.land(Mode::Replace, 1, &[row("a", 0)]).await.unwrap();
+    for n in 2..=45 {
+        shore.land_as(Mode::Merge, n, &[row("a", n), row(&format!("k{n}"), n)], Some(("job".into(), n))).await.unwrap();
+    }
+    let log = shore.folder.as_ref().unwrap().path().join(".sf2gs/lake/salesforce/account/_delta_log");
+    let checkpoints = std::fs::read_dir(log)
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().ends_with(".checkpoint.parquet"));
+    assert_eq!(checkpoints.count(), 2);
+    // read from the checkpoint: tags, transactions and rows are all there
+    let snapshot = shore.lake.snapshot(&account()).await.unwrap().unwrap();
+    assert_eq!((snapshot.version(), snapshot.last_sequence()), (44, Some(45)));
+    let state = shore.model(&snapshot).await;
+    assert_eq!((state.len(), state["a"], state["k2"]), (45, Some(45), Some(2)));
+    assert_eq!(shore.lake.application_version(&account(), "job").await.unwrap(), Some(45));
+    assert_eq!(shore.model(&shore.lake.snapshot_at(&account(), 30).await.unwrap()).await.len(), 31);
+}
+
+/// What a history does next.
+#[derive(Debug, Clone)]
+enum Step {
+    Replace(Vec<(u8, i64, bool)>),
+    Merge(Vec<(u8, i64, bool)>),
+    Compact,
+    Again,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let rows = || prop::collection::vec((0_u8..12, any::<i64>(), prop::bool::weighted(0.25)), 0..8);
+    let step = prop_oneof![
+        1 => rows().prop_map(Step::Replace),
+        6 => rows().prop_map(Step::Merge),
+        1 => Just(Step::Compact),
+        1 => Just(Step::Again),
+    ];
+    prop::collection::vec(step, 1..10)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_history_equals_a_map(steps in steps(), in_memory: bool) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime.block_on(history(steps, in_memory));
+    }
+}
+
+async fn history(steps: Vec<Step>, in_memory: bool) {
+    let shore = if in_memory { Shore::memory() } else { Shore::folder().await };
+    let mut map: BTreeMap<String, Option<i64>> = BTreeMap::new();
+    let mut versions = Vec::new();
+    shore.land_as(Mode::Replace, 0, &[], Some(("run".to_owned(), 0))).await.unwrap();
+    versions.push(map.clone());
+    let mut last = (Mode::Replace, 0, Vec::new());
+    for (sequence, step) in (1_i64..).zip(steps) {
+        match step {
+            Step::Replace(rows) | Step::Merge(rows) if rows.is_empty() => {
+                last = (Mode::Merge, sequence, Vec::new());
+            }
+            Step::Replace(rows) => {
+                map.clear();
+                last = (Mode::Replace, sequence, once(rows));
+            }
+            Step::Merge(rows) => last = (Mode::Merge, sequence, once(rows)),
+            Step::Compact => {
+                let done = shore.lake.compact_if_worth(&shore.session(), &account(), 0.0).await.unwrap();
+                versions.extend(done.map(|_| map.clone()));
+                continue;
+            }
+            Step::Again => {
+                let version = versions.len() as i64 - 1;
+                let again = shore.land_as(last.0, last.1, &last.2, Some(("run".to_owned(), last.1))).await.unwrap();
+                assert_eq!(again.version(), version);
+                continue;
+            }
+        }
+        let (mode, _, rows) = &last;
+        shore.land_as(*mode, sequence, rows, Some(("run".to_owned(), sequence))).await.unwrap();
+        for (id, value, deleted) in rows {
+            if *deleted {
+                map.remove(id);
+            } else {
+                map.insert(id.clone(), *value);
+            }
+        }
+        versions.push(map.clone());
+    }
+    for (version, then) in versions.iter().enumerate() {
+        let snapshot = shore.lake.snapshot_at(&account(), version as i64).await.unwrap();
+        assert_eq!(shore.model(&snapshot).await, *then, "version {version}");
+        if let Some(rows) = snapshot.rows() {
+            assert_eq!(rows, then.len() as u64);
+        }
+    }
+}
+
+/// Rows with each key once, as an extract hands them over.
+fn once(rows: Vec<(u8, i64, bool)>) -> Vec<Row> {
+    let rows: BTreeMap<u8, Row> =
+        rows.into_iter().map(|(key, value, deleted)| (key, (format!("k{key}"), Some(value), deleted))).collect();
+    rows.into_values().collect()
 }

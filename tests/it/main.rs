@@ -4,6 +4,7 @@
 
 mod connect_http;
 mod connect_salesforce;
+mod engine;
 mod extract;
 mod land;
 mod ledger;
