@@ -3,6 +3,7 @@
 use std::io::Read;
 
 use clap::Args;
+use datafusion::arrow::record_batch::RecordBatch;
 
 use crate::error::Error;
 use crate::error::Result;
@@ -27,7 +28,7 @@ pub(super) async fn sql(shared: Shared, arguments: SqlArguments) -> Result<Outco
     let schema = frame.schema().inner().clone();
     let mut batches = frame.collect().await.map_err(|e| explain(Error::from(e)))?;
     if batches.is_empty() {
-        batches.push(datafusion::arrow::record_batch::RecordBatch::new_empty(schema));
+        batches.push(RecordBatch::new_empty(schema));
     }
     output::rows(shared.format, &batches)?;
     Ok(Outcome::Done)

@@ -13,4 +13,4 @@ mod version;
 
 pub use catalog::LakeCatalog;
 pub use session::Engine;
-pub use session::EngineSettings;
+pub use crate::config::project::EngineSettings;

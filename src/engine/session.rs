@@ -1,7 +1,6 @@
 //! The limits that all sessions share, and the one place where a session is made.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::execution::SessionStateBuilder;
@@ -16,31 +15,13 @@ use url::Url;
 
 use crate::engine::catalog::LakeCatalog;
 use crate::engine::version::LakeVersion;
+use crate::config::project::EngineSettings;
 use crate::error::Error;
 use crate::error::Result;
 use crate::land::Lake;
 
 /// The name of the lake's catalog.
 pub(crate) const LAKE: &str = "lake";
-
-/// Limits of the engine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EngineSettings {
-    /// Bytes that sorts, joins and aggregates may hold together.
-    pub memory_limit_bytes: usize,
-    /// Parallel streams of a plan; `None` takes one per core.
-    pub threads: Option<usize>,
-    /// Where operators put what doesn't fit; `None` is the system's temporary folder.
-    pub spill_dir: Option<PathBuf>,
-    /// Bytes that may be spilled at a time.
-    pub spill_limit_bytes: u64,
-}
-
-impl Default for EngineSettings {
-    fn default() -> Self {
-        Self { memory_limit_bytes: 2 << 30, threads: None, spill_dir: None, spill_limit_bytes: 100 << 30 }
-    }
-}
 
 /// Makes sessions that share their limits.
 #[derive(Debug, Clone)]

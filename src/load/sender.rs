@@ -28,7 +28,6 @@ use crate::error::Result;
 use crate::ledger::Ledger;
 use crate::ledger::NewChunk;
 use crate::telemetry::checkpoint;
-use crate::telemetry::checkpoint;
 
 use super::blame;
 use super::decided::Act;

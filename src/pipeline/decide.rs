@@ -36,7 +36,6 @@ pub(super) enum Candidates<'a> {
 }
 
 /// A session in which `source` and the mirrors are tables, and the plan over them.
-#[derive(Debug)]
 pub(super) struct Decision {
     pub(super) session: SessionContext,
     pub(super) plan: MatchPlan,

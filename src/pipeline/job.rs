@@ -19,7 +19,6 @@ use crate::error::Result;
 use crate::ledger::{Counters, Lease, Outcome, Pending, RunStatus, Watermark};
 use crate::load;
 use crate::load::{LoadContext, Loaded, Reject, Stage};
-use crate::matching;
 use crate::telemetry::checkpoint;
 
 use super::decide::{Candidates, Decision};
@@ -291,7 +290,7 @@ fn watch_rejects(batch: &RecordBatch, rejects: &mut Vec<Reject>) -> Result<()> {
             code,
             message: value(&messages, row).unwrap_or_default(),
             candidates: value(&candidates, row),
-            remedy: matching::remedy(code).to_owned(),
+            remedy: load::remedy(code).to_owned(),
         });
     }
     Ok(())

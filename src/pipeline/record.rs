@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, TimestampMicrosecondArray};
+use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::arrow::json::LineDelimitedWriter;
 use futures::TryStreamExt;
@@ -71,7 +72,7 @@ impl VerdictLog {
             let column = decisions
                 .column_by_name(name)
                 .ok_or_else(|| Error::bug(format!("the verdict query has no column `{name}`")))?;
-            columns.push(datafusion::arrow::compute::cast(column, &DataType::Utf8)?);
+            columns.push(cast(column, &DataType::Utf8)?);
         }
         self.writer.write(&RecordBatch::try_new(verdict_schema(), columns)?, None).await
     }
@@ -159,7 +160,7 @@ async fn inputs_of(decision: &Decision, rejects: &[Reject]) -> Result<HashMap<St
     let mut stream = frame.execute_stream().await?;
     let mut inputs = HashMap::with_capacity(rejects.len());
     while let Some(batch) = stream.try_next().await? {
-        let ids = datafusion::arrow::compute::cast(
+        let ids = cast(
             batch.column_by_name("Id").ok_or_else(|| Error::bug("the source has no Id"))?,
             &DataType::Utf8,
         )?;

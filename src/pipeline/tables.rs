@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::{
     ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array,
 };
-use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::catalog::{MemorySchemaProvider, SchemaProvider, TableProvider};
 use datafusion::datasource::MemTable;
 use datafusion::prelude::SessionContext;
@@ -52,7 +52,7 @@ fn batch(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch> {
     let schema: SchemaRef = Arc::new(Schema::new(
         columns
             .iter()
-            .map(|(name, column)| datafusion::arrow::datatypes::Field::new(*name, column.data_type().clone(), true))
+            .map(|(name, column)| Field::new(*name, column.data_type().clone(), true))
             .collect::<Vec<_>>(),
     ));
     Ok(RecordBatch::try_new(schema, columns.into_iter().map(|(_, column)| column).collect())?)

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use datafusion::arrow::array::{Array, AsArray};
+use datafusion::arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
 
@@ -158,7 +158,7 @@ impl Seen {
     }
 }
 
-fn rows(batches: &[datafusion::arrow::record_batch::RecordBatch]) -> Result<Vec<[String; 2]>> {
+fn rows(batches: &[RecordBatch]) -> Result<Vec<[String; 2]>> {
     let mut rows = Vec::new();
     for batch in batches {
         let columns = batch.columns().iter().map(|column| cast(column, &DataType::Utf8)).collect::<Result<Vec<_>, _>>()?;
@@ -167,7 +167,7 @@ fn rows(batches: &[datafusion::arrow::record_batch::RecordBatch]) -> Result<Vec<
         };
         let (first, second) = (first.as_string::<i32>(), second.as_string::<i32>());
         for row in 0..batch.num_rows() {
-            let value = |column: &datafusion::arrow::array::StringArray| {
+            let value = |column: &StringArray| {
                 if column.is_valid(row) { column.value(row).to_owned() } else { String::new() }
             };
             rows.push([value(first), value(second)]);
