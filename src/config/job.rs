@@ -56,6 +56,11 @@ impl Target {
     pub fn identifiers(&self) -> impl Iterator<Item = &FieldMap> {
         self.maps.iter().filter(|map| map.identifier)
     }
+
+    /// For people, the fields of `person` by which a person is found: the tenant's key, or the job's own.
+    pub fn person_key(&self) -> Vec<String> {
+        self.identifiers().filter(|map| map.to.object == "person").map(|map| map.to.field.clone()).collect()
+    }
 }
 
 /// The Gainsight object that a job writes.

@@ -54,9 +54,10 @@ fn holds(cells: &Cells, row: usize, value: Option<&Value>) -> bool {
     match (value, text) {
         (None | Some(Value::Null), text) => text.is_none(),
         (Some(_), None) => false,
-        (Some(Value::Array(items)), Some(text)) => items.iter().filter_map(Value::as_str).any(|item| {
-            item == text || split_items(&text).any(|part| part == item)
-        }),
+        (Some(Value::Array(items)), Some(text)) => items
+            .iter()
+            .filter_map(Value::as_str)
+            .any(|item| item == text || split_items(&text).any(|part| part == item)),
         (Some(Value::String(value)), Some(text)) => {
             *value == text || value.trim() == text.trim() || same_number(value, &text)
         }
@@ -84,11 +85,8 @@ pub(super) fn reject_whole(row: &Row, refusal: &Refusal) -> Reject {
     match refusal.errors.first() {
         Some(error) => reject(row, error),
         None => {
-            let error = CellError {
-                code: refusal.code.clone(),
-                message: refusal.description.clone(),
-                ..CellError::default()
-            };
+            let error =
+                CellError { code: refusal.code.clone(), message: refusal.description.clone(), ..CellError::default() };
             reject(row, &error)
         }
     }

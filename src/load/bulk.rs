@@ -173,11 +173,7 @@ impl Sender {
     }
 
     /// Sends by REST what was not modified since the import began; its answers say why.
-    async fn settle_by_reading_back(
-        &self,
-        rows: Vec<Row>,
-        started: chrono::DateTime<chrono::Utc>,
-    ) -> Result<Settled> {
+    async fn settle_by_reading_back(&self, rows: Vec<Row>, started: chrono::DateTime<chrono::Utc>) -> Result<Settled> {
         let keys = lookup::key_fields(&rows);
         let written = self.modified_since(&rows, &keys, started).await?;
         let (done, left): (Vec<Row>, Vec<Row>) =
@@ -217,7 +213,9 @@ impl Sender {
             for record in &page {
                 let key: Option<Vec<String>> = keys
                     .iter()
-                    .map(|key| lookup::normal(&lookup::member(record, &fields[*key].name)?, fields[*key].metadata.data_type))
+                    .map(|key| {
+                        lookup::normal(&lookup::member(record, &fields[*key].name)?, fields[*key].metadata.data_type)
+                    })
                     .collect();
                 found.extend(key);
             }
@@ -250,7 +248,8 @@ fn match_failures(rows: &[Row], failures: &FailedRows) -> HashMap<usize, CellErr
     }
     let mut bad = HashMap::new();
     for (cells, reason) in &failures.rows {
-        let found = places.get_mut(&cells_of(cells, &shared)).filter(|left| !left.is_empty()).map(|left| left.remove(0));
+        let found =
+            places.get_mut(&cells_of(cells, &shared)).filter(|left| !left.is_empty()).map(|left| left.remove(0));
         if let Some(at) = found {
             bad.insert(at, read_reason(reason, &rows[at]));
         }
@@ -266,7 +265,9 @@ fn cells_of(cells: &[String], shared: &[(usize, usize)]) -> Vec<String> {
 fn read_reason(reason: &str, row: &Row) -> CellError {
     let (code, rest) = match reason.find("GSOBJ_") {
         Some(start) => {
-            let end = reason[start..].find(|c: char| !c.is_ascii_alphanumeric() && c != '_').map_or(reason.len(), |e| start + e);
+            let end = reason[start..]
+                .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+                .map_or(reason.len(), |e| start + e);
             (reason[start..end].to_owned(), reason[end..].trim_start_matches([':', ' ', '-']))
         }
         None => (String::new(), reason),

@@ -297,7 +297,8 @@ mod tests {
     fn numbers_are_plain() {
         let ints = Cells::Int(vec![0, -7, i64::MIN].into());
         assert_eq!([json(&ints, 0), json(&ints, 1), json(&ints, 2)], ["0", "-7", "-9223372036854775808"]);
-        let amounts = Decimal128Array::from(vec![10_000_050, -5, 100, 0, 10i128.pow(27)]).with_precision_and_scale(28, 2);
+        let amounts =
+            Decimal128Array::from(vec![10_000_050, -5, 100, 0, 10i128.pow(27)]).with_precision_and_scale(28, 2);
         let amounts = Cells::Decimal(amounts.unwrap(), 2);
         let texts: Vec<_> = (0..5).map(|row| json(&amounts, row)).collect();
         assert_eq!(texts, ["100000.5", "-0.05", "1", "0", "10000000000000000000000000"]);

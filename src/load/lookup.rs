@@ -28,8 +28,10 @@ impl Sender {
     pub(super) async fn look_up(&self, rows: Vec<Row>) -> Result<(Vec<Row>, Vec<Row>)> {
         let keys = key_fields(&rows);
         if keys.is_empty() {
-            return Err(Error::unavailable("the outcome of an insert is unknown, and the job has no identifier to look it up by")
-                .hint("compare both sides before you run again; give the job an identifier to be safe"));
+            return Err(Error::unavailable(
+                "the outcome of an insert is unknown, and the job has no identifier to look it up by",
+            )
+            .hint("compare both sides before you run again; give the job an identifier to be safe"));
         }
         let (mut found, mut missing) = (Vec::new(), rows);
         for round in 1..=2 {
@@ -111,9 +113,9 @@ pub(super) fn normal(text: &str, kind: DataType) -> Option<String> {
 }
 
 pub(super) fn member(record: &Map<String, Value>, name: &str) -> Option<String> {
-    let value = record.get(name).or_else(|| {
-        record.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
-    })?;
+    let value = record
+        .get(name)
+        .or_else(|| record.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))?;
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),

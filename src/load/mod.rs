@@ -352,7 +352,9 @@ impl<'a> Loading<'a> {
             self.push_person(person).await?;
         }
         self.flush_persons().await?;
-        for (act, rows) in [(Act::Insert, std::mem::take(&mut self.inserts)), (Act::Update, std::mem::take(&mut self.updates))] {
+        for (act, rows) in
+            [(Act::Insert, std::mem::take(&mut self.inserts)), (Act::Update, std::mem::take(&mut self.updates))]
+        {
             self.spawn_rest(act, rows).await?;
         }
         if let Some(full) = self.file.as_mut().and_then(Filling::take) {

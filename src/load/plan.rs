@@ -120,8 +120,7 @@ pub fn plan_calls(job: &Job, connection: &GainsightConnection, work: &Workload) 
             let rows_per_call = REST_ROWS as u64;
             let later = plan(vec![PlannedCalls { route: Route::PeopleAsync, class, rows, rows_per_call, calls }]);
             let class = CallClass::GainsightSync;
-            let single =
-                plan(vec![PlannedCalls { route: Route::Person, class, rows, rows_per_call: 1, calls: rows }]);
+            let single = plan(vec![PlannedCalls { route: Route::Person, class, rows, rows_per_call: 1, calls: rows }]);
             // Asynchronous work may take half an hour (gainsight-api §3). Of the same quota it takes a fiftieth.
             let free = connection.limits.bulk_per_hour.is_none() && connection.limits.bulk_per_day.is_none();
             let worth = !connection.people_async_is_bulk || free || later.hours + 0.5 < single.hours;

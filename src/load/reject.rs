@@ -112,7 +112,9 @@ pub fn remedy(reject_code: &str) -> &'static str {
         code::REQUIRED_MISSING => "fill the field in Salesforce, or map another one",
         code::VALUE_TOO_LONG => "shorten the value in Salesforce, or raise the field's length in Gainsight",
         code::VALUE_INVALID => "correct the value in Salesforce, or map the field differently",
-        code::PICKLIST_UNKNOWN => "add or activate the item in the Gainsight picklist, or correct the value in Salesforce",
+        code::PICKLIST_UNKNOWN => {
+            "add or activate the item in the Gainsight picklist, or correct the value in Salesforce"
+        }
         _ => "see the message; correct the record in Salesforce and run the job again",
     }
 }

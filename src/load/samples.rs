@@ -36,7 +36,8 @@ pub(super) type Metadata = BTreeMap<String, Arc<ObjectMetadata>>;
 pub(super) fn companies(rows: &[CompanyRow<'_>]) -> (RecordBatch, Job, Metadata) {
     let column = |values: Vec<Option<&str>>| -> ArrayRef { Arc::new(StringArray::from(values)) };
     let ids: Vec<String> = (0..rows.len()).map(|row| format!("s{row}")).collect();
-    let gsids: Vec<_> = rows.iter().enumerate().map(|(at, row)| (row.0 == "update").then(|| format!("{at:036}"))).collect();
+    let gsids: Vec<_> =
+        rows.iter().enumerate().map(|(at, row)| (row.0 == "update").then(|| format!("{at:036}"))).collect();
     let batch = RecordBatch::try_from_iter([
         ("source_id", column(ids.iter().map(|id| Some(id.as_str())).collect())),
         ("verdict", column(rows.iter().map(|row| Some(row.0)).collect())),
@@ -51,8 +52,7 @@ pub(super) fn companies(rows: &[CompanyRow<'_>]) -> (RecordBatch, Job, Metadata)
     let mut name = FieldMetadata::new("Name", DataType::String);
     name.length = Some(250);
     let mut stage = FieldMetadata::new("Stage", DataType::Picklist);
-    stage.options =
-        vec![PicklistOption { gsid: "1I00ADOPTING".into(), label: "Adopting".into(), active: true }];
+    stage.options = vec![PicklistOption { gsid: "1I00ADOPTING".into(), label: "Adopting".into(), active: true }];
     let fields = vec![
         FieldMetadata::new("Gsid", DataType::Gsid),
         name,
@@ -61,7 +61,8 @@ pub(super) fn companies(rows: &[CompanyRow<'_>]) -> (RecordBatch, Job, Metadata)
     ];
     let metadata = Arc::new(ObjectMetadata::new("company", "Company", fields));
     let target = TargetObject::Object("company".into());
-    let job = job(target, &[("company", "Name", false), ("company", "SfdcAccountId", true), ("company", "Stage", false)]);
+    let job =
+        job(target, &[("company", "Name", false), ("company", "SfdcAccountId", true), ("company", "Stage", false)]);
     (batch, job, [("company".to_owned(), metadata)].into())
 }
 
@@ -82,7 +83,12 @@ pub(super) fn job(object: TargetObject, maps: &[(&str, &str, bool)]) -> Job {
         salesforce: "salesforce".into(),
         gainsight: "gainsight".into(),
         depends_on: Vec::new(),
-        source: Source { object: "Account".into(), table: "account".into(), fields: vec!["Id".into()], condition: None },
+        source: Source {
+            object: "Account".into(),
+            table: "account".into(),
+            fields: vec!["Id".into()],
+            condition: None,
+        },
         target: Target {
             object,
             operation: Operation::Upsert,

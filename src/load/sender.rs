@@ -212,9 +212,11 @@ impl Sender {
             settled.rejects.push(match (accepted.errors.first(), act) {
                 (Some(error), _) => Reject::refused(row.source_id(), error, None),
                 (None, Act::Update) => not_found(row),
-                (None, Act::Insert) => {
-                    Reject::refused(row.source_id(), &CellError { message: "no reason given".into(), ..CellError::default() }, None)
-                }
+                (None, Act::Insert) => Reject::refused(
+                    row.source_id(),
+                    &CellError { message: "no reason given".into(), ..CellError::default() },
+                    None,
+                ),
             });
             return Ok(Vec::new());
         }
@@ -263,10 +265,11 @@ impl Sender {
         let mut last = self.last_refusal.lock().unwrap_or_else(PoisonError::into_inner);
         *last = said;
         if refused >= HOPELESS && self.accepted.load(Ordering::Relaxed) == 0 {
-            let mut error =
-                Error::config(format!("Gainsight refused the first {refused} rows, every one; the last time because: {last}"))
-                    .hint("check the job's mappings against the tenant with `sf2gs plan`; nothing else was sent")
-                    .context("object", self.target.to_string());
+            let mut error = Error::config(format!(
+                "Gainsight refused the first {refused} rows, every one; the last time because: {last}"
+            ))
+            .hint("check the job's mappings against the tenant with `sf2gs plan`; nothing else was sent")
+            .context("object", self.target.to_string());
             if let Some(id) = &refusal.request_id {
                 error = error.context("request", id.clone());
             }

@@ -96,7 +96,13 @@ impl<'a> Test<'a> {
         };
         let has_length = matches!(
             meta.data_type,
-            GsType::String | GsType::Email | GsType::Url | GsType::RichText | GsType::Gsid | GsType::Lookup | GsType::Other
+            GsType::String
+                | GsType::Email
+                | GsType::Url
+                | GsType::RichText
+                | GsType::Gsid
+                | GsType::Lookup
+                | GsType::Other
         );
         let items = matches!(meta.data_type, GsType::Picklist | GsType::MultiSelect)
             .then(|| meta.options.iter().filter(|option| option.active).flat_map(|o| [&*o.label, &*o.gsid]).collect());

@@ -132,7 +132,7 @@ impl Layout<'_> {
 impl Lookup {
     /// Whether a record that is not there yet may come with the rows of this run.
     pub(super) fn waits(&self, pass: Pass) -> bool {
-        self.is_self && pass == Pass::Rows
+        self.is_self && pass == Pass::Rows && self.own().is_some()
     }
 
     /// Whether the row must wait only for a parent that is surely among the rows.

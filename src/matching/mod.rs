@@ -38,14 +38,25 @@
 mod functions;
 mod layout;
 mod problems;
+mod rows;
 mod statement;
 mod text;
+mod verdict;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::dataframe::DataFrame;
+use datafusion::datasource::MemTable;
+use datafusion::datasource::TableProvider;
+use datafusion::datasource::ViewTable;
+use datafusion::execution::context::SessionContext;
+use datafusion::logical_expr::EmptyRelation;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::collect;
 
 use crate::config::job::Job;
 use crate::config::job::TargetField;
@@ -53,6 +64,7 @@ use crate::error::Result;
 
 pub use functions::register;
 pub use problems::remedy;
+pub use statement::Table;
 
 /// What a job is compiled against.
 #[derive(Debug, Clone, Copy)]
@@ -70,12 +82,42 @@ pub struct MatchInputs<'a> {
 /// A job, compiled.
 #[derive(Debug, Clone)]
 pub struct MatchPlan {
-    /// The statement.
+    /// The whole as one statement, to be read. It also runs, but [`MatchPlan::verdicts`] is many times faster.
     pub sql: String,
+    /// Small tables that are worked out first.
+    pub tables: Vec<Table>,
+    /// The statement that reads them.
+    pub query: String,
     /// The columns to write, in the job's order.
     pub writes: Vec<Write>,
     /// Conversions that a reader should know of, one sentence each.
     pub notes: Vec<String>,
+}
+
+impl MatchPlan {
+    /// The verdicts of the rows in `source`. Runs what must be worked out first; the rest runs as the frame is read.
+    ///
+    /// # Errors
+    /// Whatever the session meets while it reads the tables.
+    pub async fn verdicts(&self, ctx: &SessionContext) -> Result<DataFrame> {
+        for table in &self.tables {
+            let frame = ctx.sql(&table.sql).await?;
+            let task = ctx.task_ctx();
+            let plan = frame.create_physical_plan().await?;
+            let schema = plan.schema();
+            let batches = collect(plan, task).await?;
+            ctx.deregister_table(table.name.as_str())?;
+            // an empty table is told as such, so that the optimiser drops every join with it
+            let provider: Arc<dyn TableProvider> = if batches.iter().all(|batch| batch.num_rows() == 0) {
+                let nothing = EmptyRelation { produce_one_row: false, schema: Arc::new(schema.try_into()?) };
+                Arc::new(ViewTable::new(LogicalPlan::EmptyRelation(nothing), Some(table.sql.clone())))
+            } else {
+                Arc::new(MemTable::try_new(schema, vec![batches])?)
+            };
+            ctx.register_table(table.name.as_str(), provider)?;
+        }
+        Ok(ctx.sql(&self.query).await?)
+    }
 }
 
 /// A column of the verdicts that goes to Gainsight.
@@ -102,7 +144,7 @@ pub fn objects(job: &Job, person_key: &[String]) -> BTreeMap<String, BTreeSet<St
 /// [`Config`](crate::error::ErrorKind::Config), naming every impossible mapping of the job.
 pub fn compile(inputs: &MatchInputs<'_>) -> Result<MatchPlan> {
     let layout = layout::Layout::new(inputs, layout::Pass::Rows)?;
-    Ok(statement::write(&layout))
+    Ok(plan(&layout))
 }
 
 /// Compiles the second pass: the statement that settles the self lookups which [`compile`]'s verdicts name in `unresolved`.
@@ -115,5 +157,19 @@ pub fn compile(inputs: &MatchInputs<'_>) -> Result<MatchPlan> {
 /// As [`compile`].
 pub fn compile_second_pass(inputs: &MatchInputs<'_>) -> Result<Option<MatchPlan>> {
     let layout = layout::Layout::new(inputs, layout::Pass::References)?;
-    Ok(layout.lookups.iter().any(|lookup| lookup.is_self).then(|| statement::write(&layout)))
+    Ok(layout.lookups.iter().any(|lookup| lookup.is_self).then(|| plan(&layout)))
+}
+
+fn plan(layout: &layout::Layout<'_>) -> MatchPlan {
+    let script = rows::write(layout);
+    let (tables, query) = script.parts();
+    let cells = layout.cells.iter().map(|cell| (&cell.to, &cell.mirror, cell.identifier));
+    let lookups = layout.lookups.iter().map(|lookup| (&lookup.to, &lookup.mirror, lookup.identifier));
+    let writes = cells.chain(lookups).map(|(field, mirror, identifier)| Write {
+        field: field.clone(),
+        column: format!("set.{field}"),
+        data_type: mirror.data_type.clone(),
+        identifier,
+    });
+    MatchPlan { sql: script.whole(), tables, query, writes: writes.collect(), notes: layout.notes.clone() }
 }

@@ -348,8 +348,8 @@ async fn columns_are_added_and_never_silently_lost_or_changed() {
     assert_eq!(land(&nullable, Mode::Merge, 4, nulls).await.unwrap_err().kind(), ErrorKind::Integrity);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_type_survives_with_its_nulls_and_limits() {
+/// A row of small values, one of large ones, one of nulls.
+fn all_types() -> RecordBatch {
     let utc = DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, Some("UTC".into()));
     let fields = vec![
         Field::new("text", DataType::Utf8, true),
@@ -384,7 +384,13 @@ async fn every_type_survives_with_its_nulls_and_limits() {
         ),
     ];
     let schema: SchemaRef = Arc::new(Schema::new(fields));
-    let given = RecordBatch::try_new(Arc::clone(&schema), columns).unwrap();
+    RecordBatch::try_new(schema, columns).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_type_survives_with_its_nulls_and_limits() {
+    let given = all_types();
+    let schema = given.schema();
     for shore in [Shore::folder().await, Shore::memory()] {
         let table = TableName::new("activity", "types").unwrap();
         let mut writer = shore.lake.writer(&table, Arc::clone(&schema), 1).unwrap();
@@ -491,6 +497,48 @@ async fn a_long_history_is_folded_into_checkpoints() {
     assert_eq!((state.len(), state["a"], state["k2"]), (45, Some(45), Some(2)));
     assert_eq!(shore.lake.application_version(&account(), "job").await.unwrap(), Some(45));
     assert_eq!(shore.model(&shore.lake.snapshot_at(&account(), 30).await.unwrap()).await.len(), 31);
+}
+
+/// Writes `$SF2GS_PEERS_OUT/lake` and what we read from it as `connection.table.csv`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "tests/peers/run calls it: other programs read what it writes"]
+async fn a_lake_for_peers() {
+    let out = std::path::PathBuf::from(std::env::var_os("SF2GS_PEERS_OUT").expect("called by tests/peers/run"));
+    let lake = Lake::open("lake", &out, &BTreeMap::new()).await.unwrap();
+    let shore = Shore::with(lake, None);
+    let base: Vec<Row> = (0..5_000).map(|n| row(&format!("{n:05}"), n)).collect();
+    shore.land(Mode::Replace, 1, &base).await.unwrap();
+    for n in 2..=50 {
+        shore
+            .land(Mode::Merge, n, &[row(&format!("{:05}", n * 7), -n), gone(&format!("{:05}", n * 7 - 14))])
+            .await
+            .unwrap();
+        if n == 30 {
+            shore.lake.compact_if_worth(&shore.session(), &account(), 0.0).await.unwrap().unwrap();
+        }
+    }
+    let given = all_types();
+    for (name, rows, mode) in [("types", 3, Mode::Append), ("empty", 0, Mode::Replace)] {
+        let table = TableName::new("activity", name).unwrap();
+        for sequence in 1..=2 {
+            let mut writer = shore.lake.writer(&table, given.schema(), sequence).unwrap();
+            writer.write(&given.slice(0, rows), None).await.unwrap();
+            let written = vec![writer.finish().await.unwrap()];
+            let (table, schema, info) = (table.clone(), given.schema(), BTreeMap::new());
+            let commit = Commit { table, schema, key: None, mode, written, application: None, info };
+            shore.lake.commit(commit).await.unwrap();
+        }
+    }
+    for table in shore.lake.tables().await.unwrap() {
+        let snapshot = shore.lake.snapshot(&table).await.unwrap().unwrap();
+        let rows = shore.rows(snapshot.current().unwrap()).await;
+        let file = std::fs::File::create(out.join(format!("{table}.csv"))).unwrap();
+        arrow::csv::Writer::new(file).write(&rows).unwrap();
+        if rows.num_rows() == 0 {
+            let names: Vec<_> = rows.schema().fields().iter().map(|field| field.name().clone()).collect();
+            std::fs::write(out.join(format!("{table}.csv")), names.join(",") + "\n").unwrap();
+        }
+    }
 }
 
 /// What a history does next.

@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod config;
 mod connect_http;
 mod connect_salesforce;
 mod engine;

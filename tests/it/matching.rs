@@ -46,8 +46,8 @@ async fn verdicts(plan: &MatchPlan, source: &Table, mirrors: &[(&str, &Table)]) 
     for (name, table) in mirrors {
         table.register(&ctx, &format!("mirror_{name}"));
     }
-    let got = rows(&ctx, &plan.sql).await;
-    let schema = ctx.sql(&plan.sql).await.unwrap().create_physical_plan().await.unwrap().schema();
+    let frame = plan.verdicts(&ctx).await.unwrap();
+    let schema = frame.clone().create_physical_plan().await.unwrap().schema();
     for name in ["source_id", "verdict", "gsid", "changed", "code", "field", "message", "candidates", "unresolved"] {
         assert_eq!(schema.field_with_name(name).unwrap().data_type(), &DataType::Utf8, "{name}");
     }
@@ -57,7 +57,7 @@ async fn verdicts(plan: &MatchPlan, source: &Table, mirrors: &[(&str, &Table)]) 
     for write in &plan.writes {
         assert_eq!(schema.field_with_name(&write.column).unwrap().data_type(), &write.data_type, "{}", write.column);
     }
-    got
+    rows(frame).await
 }
 
 fn text<'a>(row: &'a HashMap<String, Cell>, column: &str) -> &'a str {
@@ -141,4 +141,250 @@ async fn a_company_is_inserted_updated_or_left() {
     job.target.operation = Operation::Update;
     let got = verdicts(&plan(&job, &source, &mirrors, false), &source, &mirrors).await;
     assert_eq!(column(&got, &["code"]), ["NOT_FOUND", "NULL", "AMBIGUOUS_TARGET", "NULL"]);
+}
+
+fn user_job() -> Job {
+    let mut job = job(TargetObject::User, "User", &["Id", "Username", "Email", "ManagerId"]);
+    job.target.maps =
+        vec![map("Username", "gsuser.SFDCUserName*"), map("Email", "gsuser.Email"), map("Id", "avatar.SfdcUserId")];
+    job.target.derives =
+        vec![derive("gsuser.Manager", "gsuser", &[("ManagerId", "SfdcUserId")], OnMultiple::Any, OnMissing::Null)];
+    job
+}
+
+fn users(rows: &[&[&str]]) -> Table {
+    let fields = vec![
+        gs("Gsid", "GSID"),
+        gs("SFDCUserName", "STRING"),
+        gs("Email", "EMAIL"),
+        gs("SfdcUserId", "SFDCID"),
+        gs("Manager", "LOOKUP"),
+    ];
+    table(fields, rows)
+}
+
+fn sf_users(rows: &[&[&str]]) -> Table {
+    let fields = vec![
+        sf("Id", "id"),
+        sf("Username", "string"),
+        sf("Email", "email"),
+        sf("ManagerId", "reference"),
+        sf("SystemModstamp", "datetime"),
+    ];
+    table(fields, rows)
+}
+
+const DAY1: &str = "2026-01-01T00:00:00Z";
+const DAY2: &str = "2026-01-02T00:00:00Z";
+
+#[tokio::test]
+async fn a_manager_may_come_later_and_nobody_is_their_own() {
+    let source = sf_users(&[
+        &["005000000000001AAA", "BOSS@x.org ", " boss@x.org ", "005000000000001AAA", DAY1],
+        &["005000000000002AAA", "new.self@x.org", "n@x.org", "005000000000002AAA", DAY1],
+        &["005000000000003AAA", "new@x.org", "n@x.org", "005000000000004AAA", DAY1],
+        &["005000000000004AAA", "newboss@x.org", "n@x.org", "NULL", DAY1],
+        &["005000000000005AAA", "old@x.org", "old@x.org", "005000000000001", DAY1],
+        &["005000000000006AAA", "old@X.org", "old@x.org", "NULL", DAY2],
+    ]);
+    let mirror = users(&[
+        &["U1", "boss@X.org", "boss@x.org", "005000000000001AAA", "U5"],
+        &["U5", "OLD@x.org", "old@x.org", "005000000000005AAA", "U9"],
+        &["U9", "gone@x.org", "gone@x.org", "005000000000009AAA", "NULL"],
+    ]);
+    let mirrors = [("gsuser", &mirror)];
+    let mut job = user_job();
+    let columns = ["source_id", "verdict", "gsid", "changed", "code", "retry", "unresolved", "set.gsuser.Manager"];
+    let got = verdicts(&plan(&job, &source, &mirrors, false), &source, &mirrors).await;
+    assert_eq!(
+        column(&got, &columns),
+        [
+            // its own manager: none
+            "005000000000001AAA update U1 gsuser.Manager NULL false NULL NULL",
+            "005000000000002AAA insert NULL NULL NULL false NULL NULL",
+            // comes with this very run
+            "005000000000003AAA insert NULL NULL NULL false gsuser.Manager NULL",
+            "005000000000004AAA insert NULL NULL NULL false NULL NULL",
+            // older than the row of the same username
+            "005000000000005AAA rejected U5 NULL DUPLICATE_IN_SOURCE false NULL U1",
+            "005000000000006AAA update U5 avatar.SfdcUserId,gsuser.Manager NULL false NULL NULL",
+        ]
+    );
+    assert_eq!(
+        text(&got[4], "message"),
+        "The row 005000000000006AAA is newer and has the same SFDCUserName 'old@x.org'; it was used and this row was not."
+    );
+
+    // a manager who must be there: one that comes with this run is waited for, any other is a reject
+    job.target.derives[0].on_missing = OnMissing::Reject;
+    let mut strict = source.clone();
+    strict.rows.push(
+        vec!["005000000000007AAA", "x@x.org", "x@x.org", "00500000000000zAAA", DAY1]
+            .into_iter()
+            .map(|cell| Some(cell.to_owned()))
+            .collect(),
+    );
+    let got = verdicts(&plan(&job, &strict, &mirrors, false), &strict, &mirrors).await;
+    assert_eq!(
+        column(&got, &["verdict", "code", "retry", "unresolved"]),
+        [
+            "update NULL false NULL",
+            "insert NULL false NULL",
+            "insert NULL false gsuser.Manager",
+            "rejected LOOKUP_NO_MATCH false NULL",
+            "rejected DUPLICATE_IN_SOURCE false NULL",
+            "rejected LOOKUP_NO_MATCH false NULL",
+            "rejected LOOKUP_NO_MATCH true NULL",
+        ]
+    );
+    assert_eq!(text(&got[5], "message"), "ManagerId is empty, so no user can be found for Manager.");
+    assert_eq!(
+        text(&got[6], "message"),
+        "No user in Gainsight has SfdcUserId '00500000000000zAAA' (from ManagerId), so Manager cannot be filled."
+    );
+
+    // after the load, the second pass settles the row that waited
+    let waiting = sf_users(&[&["005000000000003AAA", "new@x.org", "n@x.org", "005000000000004AAA", DAY1]]);
+    let loaded = users(&[
+        &["U13", "new@x.org", "n@x.org", "005000000000003AAA", "NULL"],
+        &["U14", "newboss@x.org", "n@x.org", "005000000000004AAA", "NULL"],
+    ]);
+    let mirrors = [("gsuser", &loaded)];
+    let second = plan(&job, &waiting, &mirrors, true);
+    assert_eq!(second.writes.len(), 2);
+    let got = verdicts(&second, &waiting, &mirrors).await;
+    assert_eq!(column(&got, &columns), ["005000000000003AAA update U13 gsuser.Manager NULL false NULL U14"]);
+    // the manager's own insert was refused: the row says so, and is tried again
+    let loaded = users(&[&["U13", "new@x.org", "n@x.org", "005000000000003AAA", "NULL"]]);
+    let mirrors = [("gsuser", &loaded)];
+    let got = verdicts(&second, &waiting, &mirrors).await;
+    assert_eq!(column(&got, &["verdict", "code", "retry"]), ["rejected LOOKUP_NO_MATCH true"]);
+}
+
+fn people_job() -> Job {
+    let mut job =
+        job(TargetObject::People, "Contact", &["Id", "FirstName", "Email", "Title", "AccountId", "ReportsToId"]);
+    job.target.maps = vec![
+        map("FirstName", "person.FirstName"),
+        map("Email", "person.Email"),
+        map("Title", "company_person.Title"),
+        map("Id", "company_person.ExternalContactId"),
+        map("AccountId", "company_person.ExternalAccountId"),
+    ];
+    job.target.derives = vec![
+        derive(
+            "company_person.Company_ID",
+            "company",
+            &[("AccountId", "SfdcAccountId")],
+            OnMultiple::Error,
+            OnMissing::Reject,
+        ),
+        derive(
+            "company_person.Manager",
+            "company_person",
+            &[("ReportsToId", "ExternalContactId"), ("AccountId", "ExternalAccountId")],
+            OnMultiple::Any,
+            OnMissing::Null,
+        ),
+    ];
+    job
+}
+
+fn contacts(rows: &[&[&str]]) -> Table {
+    let fields = vec![
+        sf("Id", "id"),
+        sf("FirstName", "string"),
+        sf("Email", "email"),
+        sf("Title", "string"),
+        sf("AccountId", "reference"),
+        sf("ReportsToId", "reference"),
+        sf("SystemModstamp", "datetime"),
+    ];
+    table(fields, rows)
+}
+
+fn persons(rows: &[&[&str]]) -> Table {
+    table(vec![gs("Gsid", "GSID"), gs("Email", "EMAIL"), gs("FirstName", "STRING")], rows)
+}
+
+fn company_persons(rows: &[&[&str]]) -> Table {
+    let fields = vec![
+        gs("Gsid", "GSID"),
+        gs("Person_ID", "LOOKUP"),
+        gs("Company_ID", "LOOKUP"),
+        gs("Title", "STRING"),
+        gs("ExternalContactId", "STRING"),
+        gs("ExternalAccountId", "STRING"),
+        gs("Manager", "LOOKUP"),
+    ];
+    table(fields, rows)
+}
+
+#[tokio::test]
+async fn a_contact_becomes_a_person_at_a_company() {
+    let source = contacts(&[
+        &["003A1", "Jane", "Jane@x.org", "CEO", "001A1", "NULL", DAY1],
+        &["003A2", "Janet", "jane@X.org ", "CFO", "001A2", "NULL", DAY2],
+        &["003A3", "Old Jane", "jane@x.org", "Old", "001A1", "NULL", "2025-01-01T00:00:00Z"],
+        &["003A4", "No", "NULL", "NULL", "001A1", "NULL", DAY1],
+        &["003A5", "No", "no@x.org", "NULL", "NULL", "NULL", DAY1],
+        &["003A6", "No", "later@x.org", "NULL", "001A9", "NULL", DAY1],
+        &["003A7", "Two", "two@x.org", "NULL", "001A3", "NULL", DAY1],
+        &["003A8", "Twin", "twin@x.org", "NULL", "001A1", "NULL", DAY1],
+        &["003A9", "New", "new@x.org", "NULL", "001A1", "003A1", DAY1],
+    ]);
+    let company = table(
+        vec![gs("Gsid", "GSID"), gs("SfdcAccountId", "SFDCID")],
+        &[&["C1", "001A1"], &["C2", "001A2"], &["C3", "001A3"], &["C4", "001A3"]],
+    );
+    let person =
+        persons(&[&["P1", "jane@x.org", "Jane"], &["P2", "twin@x.org", "Twin"], &["P3", "TWIN@x.org", "Twin"]]);
+    let company_person = company_persons(&[&["CP1", "P1", "C1", "CEO", "003A1", "001A1", "NULL"]]);
+    let mirrors = [("company", &company), ("person", &person), ("company_person", &company_person)];
+    let job = people_job();
+    let plan = plan(&job, &source, &mirrors, false);
+    let got = verdicts(&plan, &source, &mirrors).await;
+    assert_eq!(
+        column(
+            &got,
+            &[
+                "source_id",
+                "verdict",
+                "gsid",
+                "changed",
+                "code",
+                "retry",
+                "person_gsid",
+                "person_rows",
+                "person_winner"
+            ]
+        ),
+        [
+            // Janet is newer: her name counts for the person, Jane's row is only about the company
+            "003A1 unchanged CP1 NULL NULL false P1 2 false",
+            "003A2 insert NULL NULL NULL false P1 2 true",
+            "003A3 rejected CP1 NULL DUPLICATE_IN_SOURCE false P1 2 false",
+            "003A4 rejected NULL NULL BLANK_IDENTIFIER false NULL 0 false",
+            "003A5 rejected NULL NULL LOOKUP_NO_MATCH false NULL 0 false",
+            "003A6 rejected NULL NULL LOOKUP_NO_MATCH true NULL 0 false",
+            "003A7 rejected NULL NULL LOOKUP_MULTIPLE false NULL 0 false",
+            "003A8 rejected NULL NULL AMBIGUOUS_TARGET false NULL 0 false",
+            "003A9 insert NULL NULL NULL false NULL 1 true",
+        ]
+    );
+    assert_eq!(text(&got[8], "set.company_person.Manager"), "CP1");
+    assert_eq!(text(&got[0], "person_key"), "jane@x.org");
+    assert_eq!(text(&got[1], "set.person.Email"), "jane@X.org");
+    let messages = column(&got[2..8], &["message"]);
+    assert_eq!(
+        messages,
+        [
+            "The row 003A1 is newer and has the same Email 'jane@x.org' at the same company; it was used and this row was not.",
+            "Email is empty, and by it the person in Gainsight is found.",
+            "AccountId is empty, so no company can be found for Company_ID.",
+            "No company in Gainsight has SfdcAccountId '001A9' (from AccountId), so Company_ID cannot be filled.",
+            "2 company records in Gainsight have SfdcAccountId '001A3' (from AccountId), and Company_ID takes only one.",
+            "2 person records in Gainsight have Email 'twin@x.org'; it is not clear which one is meant.",
+        ]
+    );
 }

@@ -30,7 +30,9 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::datatypes::TimeUnit;
 use datafusion::arrow::util::display::ArrayFormatter;
 use datafusion::arrow::util::display::FormatOptions;
+use datafusion::dataframe::DataFrame;
 use datafusion::datasource::MemTable;
+use datafusion::physical_plan::collect;
 use datafusion::prelude::SessionConfig;
 use datafusion::prelude::SessionContext;
 
@@ -119,11 +121,12 @@ pub(crate) fn session(partitions: usize) -> SessionContext {
     ctx
 }
 
-/// What a query gives, as text cells by column name, ordered by the first column.
-pub(crate) async fn rows(ctx: &SessionContext, sql: &str) -> Vec<HashMap<String, Cell>> {
-    let frame = ctx.sql(sql).await.unwrap_or_else(|error| panic!("{error}\n{sql}"));
-    let schema: SchemaRef = Arc::clone(frame.schema().inner());
-    let batches = frame.collect().await.unwrap_or_else(|error| panic!("{error}\n{sql}"));
+/// What a frame gives, as text cells by column name, ordered by the first column.
+pub(crate) async fn rows(frame: DataFrame) -> Vec<HashMap<String, Cell>> {
+    let task = Arc::new(frame.task_ctx());
+    let plan = frame.create_physical_plan().await.unwrap_or_else(|error| panic!("{error}"));
+    let schema = plan.schema();
+    let batches = collect(plan, task).await.unwrap_or_else(|error| panic!("{error}"));
     let batch = concat_batches(&schema, &batches).expect("one schema");
     let options = FormatOptions::default();
     let columns: Vec<_> = batch
