@@ -90,8 +90,8 @@ pub(super) async fn sandbox(shared: Shared, arguments: SandboxArguments) -> Resu
 fn settings(org: &RunningOrg, tenant: &RunningTenant) -> serde_json::Value {
     serde_json::json!({
         "salesforce": {
-            "url": org.url(), "client_id": org.client_id, "client_secret": org.client_secret,
-            "refresh_token": org.refresh_token, "username": org.username,
+            "url": org.url(), "client_id": org.client_id(), "client_secret": org.client_secret(),
+            "refresh_token": org.refresh_token(), "username": org.username(),
         },
         "gainsight": {
             "url": tenant.url(), "access_key": tenant.access_key, "m2m_client_id": tenant.m2m_client_id,
@@ -115,13 +115,13 @@ fn describe(org: &RunningOrg, tenant: &RunningTenant, project: Option<&Path>) ->
         )),
         None => {
             lines.push("In another terminal:".to_owned());
-            lines.push(format!("  export SF_CLIENT_SECRET={}", org.client_secret));
-            lines.push(format!("  export SF_REFRESH_TOKEN={}", org.refresh_token));
+            lines.push(format!("  export SF_CLIENT_SECRET={}", org.client_secret()));
+            lines.push(format!("  export SF_REFRESH_TOKEN={}", org.refresh_token()));
             lines.push(format!("  export GS_ACCESS_KEY={}", tenant.access_key));
             lines.push(format!(
                 "  sf2gs init my-sync --salesforce {} --client-id {} --gainsight {}",
                 org.url(),
-                org.client_id,
+                org.client_id(),
                 tenant.url()
             ));
             lines.push("  sf2gs -C my-sync run salesforce_company_person_sync".to_owned());
@@ -135,13 +135,13 @@ fn describe(org: &RunningOrg, tenant: &RunningTenant, project: Option<&Path>) ->
 /// Makes a project folder that points at the two sandboxes, its secrets in files that only the owner can read.
 pub(super) fn write_project(folder: &Path, org: &RunningOrg, tenant: &RunningTenant, quotas: bool) -> Result<()> {
     let secrets = [
-        ("sf_client_secret", org.client_secret.as_str()),
-        ("sf_refresh_token", org.refresh_token.as_str()),
-        ("gs_access_key", tenant.access_key.as_str()),
+        ("sf_client_secret", org.client_secret().to_owned()),
+        ("sf_refresh_token", org.refresh_token()),
+        ("gs_access_key", tenant.access_key.clone()),
     ];
     let project = NewProject {
         salesforce_domain: Some(org.url().to_string()),
-        salesforce_client_id: Some(org.client_id.clone()),
+        salesforce_client_id: Some(org.client_id().to_owned()),
         gainsight_url: Some(tenant.url().to_string()),
         secrets: SecretPlace::Files,
         unlimited: !quotas,
@@ -154,7 +154,7 @@ pub(super) fn write_project(folder: &Path, org: &RunningOrg, tenant: &RunningTen
     };
     project.write(folder)?;
     for (name, value) in secrets {
-        crate::config::secrets::write_secret_file(&folder.join(".sf2gs").join("secrets").join(name), value)?;
+        crate::config::secrets::write_secret_file(&folder.join(".sf2gs").join("secrets").join(name), &value)?;
     }
     Ok(())
 }

@@ -168,11 +168,12 @@ impl Visitor {
             .map_err(|e| Error::unavailable("no HTTP client could be made").source(e))?;
         let form = [
             ("grant_type", "refresh_token"),
-            ("client_id", &org.client_id),
-            ("client_secret", &org.client_secret),
-            ("refresh_token", &org.refresh_token),
+            ("client_id", org.client_id()),
+            ("client_secret", org.client_secret()),
+            ("refresh_token", &org.refresh_token()),
         ];
-        let mut visitor = Self { client, url: org.url(), token: String::new() };
+        let url = org.url().parse().map_err(|e: url::ParseError| Error::bug("the org has no address").source(e))?;
+        let mut visitor = Self { client, url, token: String::new() };
         let request = visitor.client.post(visitor.at("/services/oauth2/token")?).form(&form);
         let answer = visitor.answer(request).await?;
         visitor.token = text(&answer, "access_token");
