@@ -13,10 +13,9 @@ use datafusion::prelude::SessionContext;
 use url::Position;
 use url::Url;
 
-pub use crate::config::project::EngineSettings;
+use crate::config::project::EngineSettings;
 use crate::engine::catalog::LakeCatalog;
 use crate::engine::version::LakeVersion;
-use crate::config::project::EngineSettings;
 use crate::error::Error;
 use crate::error::Result;
 use crate::land::Lake;

@@ -29,7 +29,7 @@ pub async fn run_chain(world: &World, chain: &Chain, options: &RunOptions) -> Re
     let members: Vec<_> = (1..=jobs.len() as u32)
         .map(|order| Member { run: ChainRun { id: id.clone(), name: chain.name.clone(), order }, until })
         .collect();
-    alive(&leases, run_members(world, chain, &jobs, &leases, &members, options)).await
+    alive(world, &leases, run_members(world, chain, &jobs, &leases, &members, options)).await
 }
 
 async fn run_members(

@@ -42,17 +42,19 @@ pub async fn run_job(world: &World, job: &Job, options: &RunOptions) -> Result<J
         let source = land_source(world, job, &lease, None, options).await?;
         load_source(world, job, &lease, source).await
     };
-    alive(std::slice::from_ref(&lease), work).await
+    alive(world, std::slice::from_ref(&lease), work).await
 }
 
 /// Does `work` while giving signs of life; ends it when another process has taken a job over.
-pub(super) async fn alive<T>(leases: &[Lease], work: impl Future<Output = Result<T>>) -> Result<T> {
+pub(super) async fn alive<T>(world: &World, leases: &[Lease], work: impl Future<Output = Result<T>>) -> Result<T> {
     let beat = async {
         loop {
             tokio::time::sleep(Lease::BEAT).await;
             for lease in leases {
+                // A lease that nobody has was given back with its run's outcome.
                 if let Err(error) = lease.heartbeat()
                     && error.kind() == ErrorKind::Conflict
+                    && world.ledger.leases().is_ok_and(|held| held.iter().any(|other| other.job == lease.job()))
                 {
                     return error;
                 }

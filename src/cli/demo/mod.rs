@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::pipeline::{JobReport, RunOptions, World};
 use crate::sandbox::gainsight::{self, TenantOptions};
-use crate::sandbox::salesforce::{self, OrgOptions};
+use crate::sandbox::salesforce;
 
 use super::output::{self, Format};
 use super::{Outcome, Shared, reconcile, report, run, sandbox};
