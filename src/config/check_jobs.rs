@@ -65,12 +65,12 @@ fn connection<'a>(
         }
         None => {
             let all: Vec<&str> = names().collect();
+            // It may be the one that is meant.
+            let broken = known.salesforce.len() + known.gainsight.len() < known.connections.len();
             match all.as_slice() {
                 [only] => (*only).to_owned(),
                 many if many.contains(&kind) => kind.to_owned(),
-                [] if known.incomplete || !known.connections.is_empty() && known.connections.contains(kind) => {
-                    kind.to_owned()
-                }
+                [] if known.incomplete || broken => kind.to_owned(),
                 [] => {
                     let place = if kind == "salesforce" { &read.places.source } else { &read.places.target };
                     sink.report(

@@ -30,16 +30,23 @@ pub fn sf_id18(id: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// The last 3 characters of an id with these first 15.
+/// The last 3 characters of an id with these first 15. Shorter text is read as if small letters followed.
 pub fn suffix(id15: &[u8]) -> [u8; 3] {
-    let letter =
-        |group: usize| {
-            let bits =
-                id15.iter().skip(group * 5).take(5).enumerate().fold(0_usize, |bits, (position, byte)| {
-                    bits | (usize::from(byte.is_ascii_uppercase()) << position)
-                });
-            SUFFIX[bits & 31]
-        };
+    let mut whole = [b'a'; 15];
+    let id: &[u8; 15] = match id15.first_chunk() {
+        Some(id) => id,
+        None => {
+            whole[..id15.len()].copy_from_slice(id15);
+            &whole
+        }
+    };
+    let letter = |group: usize| {
+        let mut bits = 0;
+        for position in 0..5 {
+            bits |= usize::from(id[group * 5 + position].is_ascii_uppercase()) << position;
+        }
+        SUFFIX[bits & 31]
+    };
     [letter(0), letter(1), letter(2)]
 }
 

@@ -169,7 +169,7 @@ fn gainsight(name: &str, table: Table<'_>) -> Option<GainsightConnection> {
     let auth = gainsight_auth(&table);
     let limits = gainsight_limits(&table);
     let people_async = table.choice("people_async", &[("bulk", true), ("sync", false)]);
-    let person_key = match table.texts("person_key") {
+    let person_key: Vec<String> = match table.texts("person_key") {
         Some(fields) => fields
             .into_iter()
             .filter_map(|field| {
@@ -192,6 +192,9 @@ fn gainsight(name: &str, table: Table<'_>) -> Option<GainsightConnection> {
     }
     let (bulk_login, bulk_org_id, bulk_jobs) = table.table("bulk").map(bulk).unwrap_or_default();
     table.end();
+    if person_key.is_empty() {
+        return None;
+    }
     Some(GainsightConnection {
         name: name.to_owned(),
         url: url?,

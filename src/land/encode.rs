@@ -121,6 +121,9 @@ impl FileEncoder {
             Ok(())
         })?;
         let chunks = chunks.into_inner().map_err(|_| Error::bug("an encoder thread died"))?;
+        // The pages move from the chunks into these bytes one chunk at a time; growing by doubling would hold them twice.
+        let size: u64 = chunks.iter().flatten().map(|chunk| chunk.close().bytes_written).sum();
+        self.writer.inner_mut().reserve_exact(usize::try_from(size).unwrap_or(0));
         let mut group = self.writer.next_row_group().map_err(failed)?;
         for chunk in chunks.into_iter().flatten() {
             chunk.append_to_row_group(&mut group).map_err(failed)?;

@@ -9,6 +9,9 @@ use super::cells::Cells;
 use super::cells::split_items;
 use super::decided::Row;
 use super::reject::Reject;
+use super::reject::Stage;
+use super::reject::code;
+use super::reject::code_of;
 
 /// What a refused unit consists of: one row, or the rows of one person.
 pub(super) fn rows_of(row: &Row) -> &[Row] {
@@ -71,8 +74,18 @@ fn same_number(one: &str, other: &str) -> bool {
     matches!((one.parse::<f64>(), other.parse::<f64>()), (Ok(one), Ok(other)) if one == other)
 }
 
+/// The reject of an update whose record is not there.
+pub(super) fn not_found(row: &Row) -> Reject {
+    let message = format!("the record {} is no longer in Gainsight", row.gsid().unwrap_or("without an id"));
+    Reject::new(row.source_id(), Stage::Load, Some("Gsid"), code::NOT_FOUND, message)
+}
+
 /// The reject of a row that an error is about.
 pub(super) fn reject(row: &Row, error: &CellError) -> Reject {
+    let about_id = error.field.as_deref().is_some_and(|field| field.eq_ignore_ascii_case("Gsid"));
+    if about_id && row.gsid().is_some() && code_of(&error.code) == code::NOT_FOUND {
+        return not_found(row);
+    }
     let value = error.field.as_ref().and_then(|name| {
         let at = row.layout().fields.iter().position(|field| field.name.eq_ignore_ascii_case(name))?;
         row.cells(at).text(row.at())

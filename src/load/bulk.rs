@@ -262,7 +262,10 @@ fn cells_of(cells: &[String], shared: &[(usize, usize)]) -> Vec<String> {
 }
 
 /// A reason such as `GSOBJ_1012: Invalid/Inactive value provided for picklist. (Stage = xyz).` in its parts.
+///
+/// Of several reasons the first one counts.
 fn read_reason(reason: &str, row: &Row) -> CellError {
+    let reason = reason.split("; GSOBJ_").next().unwrap_or(reason);
     let (code, rest) = match reason.find("GSOBJ_") {
         Some(start) => {
             let end = reason[start..]

@@ -8,7 +8,7 @@ use super::decided::Row;
 
 /// `{"records":[…]}` for objects and users.
 pub(super) fn records(rows: &[Row]) -> Bytes {
-    list(rows, |row, out| record(row, out))
+    list(rows, record)
 }
 
 /// `{"records":[…]}` with one person per group of rows.

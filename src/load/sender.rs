@@ -35,8 +35,6 @@ use super::decided::Row;
 use super::encode;
 use super::encode::PersonKeys;
 use super::reject::Reject;
-use super::reject::Stage;
-use super::reject::code;
 
 /// So many refused rows without one accepted call mean that the job, not the rows, is wrong.
 const HOPELESS: u64 = 200;
@@ -211,7 +209,7 @@ impl Sender {
             let Some(row) = left.first() else { return Ok(Vec::new()) };
             settled.rejects.push(match (accepted.errors.first(), act) {
                 (Some(error), _) => Reject::refused(row.source_id(), error, None),
-                (None, Act::Update) => not_found(row),
+                (None, Act::Update) => blame::not_found(row),
                 (None, Act::Insert) => Reject::refused(
                     row.source_id(),
                     &CellError { message: "no reason given".into(), ..CellError::default() },
@@ -223,7 +221,7 @@ impl Sender {
         let (blamed, others) = blame::by_error(left, &accepted.errors, blame::rows_of);
         settled.rejects.extend(blamed.into_iter().map(|(row, error)| blame::reject(&row, &error)));
         if act == Act::Update && accepted.errors.is_empty() {
-            settled.rejects.extend(others.iter().map(not_found));
+            settled.rejects.extend(others.iter().map(blame::not_found));
             return Ok(Vec::new());
         }
         Ok(others.into_iter().map(|row| vec![row]).collect())
@@ -283,9 +281,4 @@ impl Sender {
         let wait = self.client.first_wait().saturating_mul(1 << round.min(16)).min(longest);
         tokio::time::sleep(wait).await;
     }
-}
-
-fn not_found(row: &Row) -> Reject {
-    let message = format!("the record {} is no longer in Gainsight", row.gsid().unwrap_or("without an id"));
-    Reject::new(row.source_id(), Stage::Load, Some("Gsid"), code::NOT_FOUND, message)
 }

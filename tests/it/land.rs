@@ -541,6 +541,63 @@ async fn a_lake_for_peers() {
     }
 }
 
+/// The lake in a bucket of an S3 that nobody here wrote, at `$SF2GS_PEERS_S3`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "tests/peers/run calls it: it starts an S3 on this machine"]
+async fn a_lake_in_a_bucket() {
+    let endpoint = std::env::var("SF2GS_PEERS_S3").expect("called by tests/peers/run");
+    let options = [
+        ("endpoint", endpoint.as_str()),
+        ("allow_http", "true"),
+        ("region", "us-east-1"),
+        ("access_key_id", "test"),
+        ("secret_access_key", "test"),
+    ];
+    let options = options.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    let lake = Lake::open("s3://lake/some/folder", std::path::Path::new("."), &options).await.unwrap();
+    let shore = Shore::with(lake, None);
+    let run = |n| Some(("account".to_owned(), n));
+    shore.land_as(Mode::Replace, 1, &[row("a", 1), row("b", 2)], run(1)).await.unwrap();
+    shore.land_as(Mode::Merge, 2, &[row("b", 20), gone("a"), row("c", 3)], run(2)).await.unwrap();
+    let again = shore.land_as(Mode::Merge, 2, &[row("b", 20)], run(2)).await.unwrap();
+    assert_eq!((again.version(), shore.model(&again).await), (1, model([("b", 20), ("c", 3)])));
+    let raced = futures::future::join_all((10..15).map(|n| {
+        let shore = &shore;
+        async move { shore.land(Mode::Merge, n, &[row("b", n), row(&format!("own {n}"), n)]).await }
+    }));
+    assert!(raced.await.iter().all(Result::is_ok));
+    let compacted = shore.lake.compact_if_worth(&shore.session(), &account(), 0.2).await.unwrap().unwrap();
+    let state = shore.model(&compacted).await;
+    assert_eq!((state.len(), state["b"]), (7, Some(14)));
+    assert_eq!(shore.lake.tables().await.unwrap(), [account()]);
+    // a file of several parts
+    let table = TableName::new("salesforce", "large").unwrap();
+    let rows = 640_000;
+    let mut writer = shore.lake.writer(&table, schema(), 1).unwrap();
+    for from in (0..rows).step_by(8_000) {
+        let ids: StringArray = (from..from + 8_000).map(|_| Some(sf2gs::clock::random_id())).collect();
+        let values = Int64Array::from_iter_values(from..from + 8_000);
+        let batch = RecordBatch::try_new(schema(), vec![Arc::new(ids), Arc::new(values)]).unwrap();
+        writer.write(&batch, None).await.unwrap();
+    }
+    let written = writer.finish().await.unwrap();
+    assert!(written.bytes() > 10 << 20, "smaller files go up in one piece");
+    let commit = Commit {
+        table: table.clone(),
+        schema: schema(),
+        key: Some("Id".to_owned()),
+        mode: Mode::Replace,
+        written: vec![written],
+        application: None,
+        info: BTreeMap::new(),
+    };
+    let snapshot = shore.lake.commit(commit).await.unwrap();
+    let total = shore.sql(&snapshot, r#"select sum("Some.Value") as n, count(distinct "Id") as k from t"#).await;
+    assert!(total.contains(&format!("| {} | {rows} |", rows * (rows - 1) / 2)), "{total}");
+    shore.lake.drop_table(&account()).await.unwrap();
+    assert_eq!(shore.lake.tables().await.unwrap(), [table]);
+}
+
 /// What a history does next.
 #[derive(Debug, Clone)]
 enum Step {

@@ -21,11 +21,13 @@
 //! Tokens, retries and limits are [`crate::connect`]'s; which window is read is decided by [`crate::pipeline`].
 
 mod cells;
+mod columns;
 mod condition;
 mod decode;
 mod prepare;
 mod read;
 mod soql;
+mod split;
 mod suggest;
 mod types;
 

@@ -1,5 +1,7 @@
 //! The rows of a bulk file: columns to fields, keys found, records written.
 
+use std::collections::HashSet;
+
 use csv::ByteRecord;
 use csv::ReaderBuilder;
 use serde_json::Value as Json;
@@ -7,7 +9,7 @@ use serde_json::Value as Json;
 use super::bulk_import::BulkJob;
 use super::bulk_import::Operation;
 use super::catalog::Catalog;
-use super::catalog::Kind;
+use super::catalog::Role;
 use super::cell::Cell;
 use super::cell::Fault;
 use super::cell::Reason;
@@ -22,8 +24,12 @@ use super::record::lookup_rules;
 use super::record::missing;
 use super::record::put;
 use super::record::resolve;
+use super::record::shared;
 use super::store::Store;
+use super::switches::BulkRows;
 use super::switches::EmptyCells;
+use super::switches::RepeatedKeys;
+use super::switches::SeveralMatches;
 use super::switches::Switches;
 use super::switches::Unwanted;
 use super::table::Compare;
@@ -31,6 +37,8 @@ use super::tenant::Tenant;
 
 use crate::error::Error;
 use crate::error::Result;
+
+type Cells<'a> = Vec<(usize, Cell<'a>)>;
 
 /// Rows that are applied under one lock.
 const BATCH: usize = 4096;
@@ -92,7 +100,7 @@ impl Job {
             .iter()
             .map(|(column, name)| Ok((column.to_lowercase(), field(name)?)))
             .collect::<Result<Vec<_>>>()?;
-        let rules = Rules { formats: true, separator: switches.multi_select_separator };
+        let rules = Rules::of(switches, true);
         let lookups = lookup_rules(catalog, object, Some(&job.lookups), rules).map_err(|fault| {
             wrong(format!("has a lookup for `{}` that cannot be used ({})", fault.field, fault.shown()))
         })?;
@@ -152,152 +160,212 @@ impl Job {
     }
 }
 
-/// Loads a file. `tell` hears the counts after each batch.
-pub(super) fn load(tenant: &Tenant, job: &Job, switches: &Switches, file: &[u8], tell: impl Fn(&Outcome)) -> Outcome {
-    let mut outcome = Outcome::default();
-    // The columns were checked when the file was taken; switches changed since then are no reason to stop.
-    let Ok(columns) = job.columns(&tenant.catalog, switches, file) else { return outcome };
-    let mut reader = job.reader(file);
-    let mut batch = vec![ByteRecord::new(); BATCH];
-    let mut failed = Failed::new(switches, reader.byte_headers().ok(), job.separator);
-    let mut scratch = Vec::new();
-    loop {
-        let mut filled = 0;
-        while filled < BATCH && matches!(reader.read_byte_record(&mut batch[filled]), Ok(true)) {
-            filled += 1;
-        }
-        if filled == 0 {
-            break;
-        }
-        let now = tenant.now();
-        let mut store = tenant.write();
-        for record in &batch[..filled] {
-            outcome.total += 1;
-            match row(tenant, job, switches, &columns, &mut store, record, now, &mut scratch) {
-                Ok(()) => outcome.succeeded += 1,
-                Err(faults) => {
-                    outcome.failed += 1;
-                    failed.add(record, &faults);
-                }
-            }
-        }
-        drop(store);
-        tell(&outcome);
-    }
-    outcome.failed_rows = failed.csv;
-    outcome
-}
-
-/// Writes one row or says why not.
-fn row(
+/// Loads a file. `tell` hears the counts after each batch and says whether to go on.
+pub(super) fn load(
     tenant: &Tenant,
     job: &Job,
     switches: &Switches,
-    columns: &[Column],
-    store: &mut Store,
-    record: &ByteRecord,
-    now: i64,
-    found: &mut Vec<usize>,
-) -> std::result::Result<(), Vec<Fault>> {
-    let catalog = &tenant.catalog;
-    let object = &catalog.objects[job.object];
-    if record.len() != columns.len() {
-        let count = Json::from(record.len());
-        return Err(vec![Fault::new(Reason::WrongType, "number of columns", count)]);
-    }
-    let rules = Rules { formats: switches.object_api_checks_formats, separator: switches.multi_select_separator };
-    let mut faults = Vec::new();
-    let mut cells: Vec<(usize, Cell<'_>)> = Vec::with_capacity(columns.len() + job.lookups.len());
-    for (bytes, column) in record.iter().zip(columns) {
-        let Column::Field(at) = column else { continue };
-        let field = &object.fields[*at];
-        if bytes.is_empty() {
-            cells.push((*at, Cell::Null));
-            continue;
-        }
-        let Ok(text) = std::str::from_utf8(bytes) else {
-            faults.push(Fault::new(Reason::WrongType, &field.name, Json::from(String::from_utf8_lossy(bytes))));
-            continue;
-        };
-        match from_csv(catalog, field, text, rules) {
-            Ok(cell) if switches.raw_lookups_must_exist && field.kind.is_id() && !exists(store, field, &cell) => {
-                faults.push(Fault::new(Reason::Gsid, &field.name, Json::from(text)));
-            }
-            Ok(cell) => cells.push((*at, cell)),
-            Err(reason) => faults.push(Fault::new(reason, &field.name, Json::from(text))),
+    file: &[u8],
+    tell: impl Fn(&Outcome) -> bool,
+) -> Outcome {
+    // The columns were checked when the file was taken; switches changed since then are no reason to stop.
+    let Ok(columns) = job.columns(&tenant.catalog, switches, file) else { return Outcome::default() };
+    let loading =
+        Loading { tenant, job, switches, columns, rules: Rules::of(switches, switches.object_api_checks_formats) };
+    if switches.bulk_rows == BulkRows::AllOrNothing {
+        let mut tried = loading.pass(file, false, &tell);
+        if tried.failed > 0 {
+            tried.succeeded = 0;
+            tried.failed = tried.total;
+            return tried;
         }
     }
-    if !job.lookups.is_empty() {
-        derive(catalog, job, switches, columns, store, record, &mut cells, &mut faults);
-    }
-    if !faults.is_empty() {
-        return Err(faults);
-    }
-    found.clear();
-    if !job.keys.is_empty() {
-        let mut key = Vec::with_capacity(job.keys.len());
-        for at in &job.keys {
-            match cells.iter().find(|(one, _)| one == at) {
-                Some((_, cell)) if !cell.is_null() => key.push(cell.clone()),
-                _ => return Err(vec![Fault::new(Reason::NotNullable, &object.fields[*at].name, Json::Null)]),
-            }
-        }
-        store.tables[job.object].find(&job.keys, &key, Compare::Exact, found);
-    }
-    if found.is_empty() {
-        if job.operation == Operation::Update {
-            let at = job.keys[0];
-            return Err(vec![Fault::new(Reason::NoMatch, &object.fields[at].name, Json::Null)]);
-        }
-        // A record is not made with an id of the caller's choice.
-        if let Some(at) =
-            job.keys.iter().find(|at| object.fields[**at].kind == Kind::Gsid && object.fields[**at].read_only)
-        {
-            return Err(vec![Fault::new(Reason::NoMatch, &object.fields[*at].name, Json::Null)]);
-        }
-        let absent = missing(catalog, job.object, &cells);
-        if !absent.is_empty() {
-            return Err(absent);
-        }
-        store.tables[job.object].insert(&cells, now);
-        return Ok(());
-    }
-    cells.retain(|(at, cell)| {
-        !job.keys.contains(at) && (switches.bulk_empty_cells == EmptyCells::Clear || !cell.is_null())
-    });
-    for row in found.iter() {
-        store.tables[job.object].update(*row, &cells, now);
-    }
-    Ok(())
+    loading.pass(file, true, &tell)
 }
 
-/// Resolves the job's derived mappings for one row.
-fn derive<'a>(
-    catalog: &Catalog,
-    job: &Job,
-    switches: &Switches,
-    columns: &[Column],
-    store: &mut Store,
-    record: &'a ByteRecord,
-    cells: &mut Vec<(usize, Cell<'a>)>,
-    faults: &mut Vec<Fault>,
-) {
-    let helpers: Vec<(&str, Json)> = columns
-        .iter()
-        .zip(record)
-        .filter_map(|(column, bytes)| match column {
-            Column::Helper(name) => Some((name.as_str(), Json::from(String::from_utf8_lossy(bytes)))),
-            _ => None,
-        })
-        .collect();
-    let terms = Terms { catalog, switches, object: job.object, lookups: &job.lookups, keys: &job.keys, formats: false };
-    for rule in &job.lookups {
-        let value_of =
-            |column: &str| helpers.iter().find(|(name, _)| name.eq_ignore_ascii_case(column)).map(|(_, value)| value);
-        match resolve(terms, store, rule, value_of) {
-            Ok(cell) => put(cells, rule.target, cell),
-            Err(fault) => faults.push(fault),
+/// One file being loaded.
+struct Loading<'a> {
+    tenant: &'a Tenant,
+    job: &'a Job,
+    switches: &'a Switches,
+    columns: Vec<Column>,
+    rules: Rules,
+}
+
+impl Loading<'_> {
+    /// Goes over all rows, writing them or only looking whether they could be.
+    fn pass(&self, file: &[u8], write: bool, tell: &impl Fn(&Outcome) -> bool) -> Outcome {
+        let mut outcome = Outcome::default();
+        let mut reader = self.job.reader(file);
+        let mut batch = vec![ByteRecord::new(); BATCH];
+        let mut failed = Failed::new(self.switches, reader.byte_headers().ok(), self.job.separator);
+        let mut found = Vec::new();
+        let mut seen = HashSet::new();
+        let object = self.job.object;
+        loop {
+            let mut filled = 0;
+            while filled < BATCH && matches!(reader.read_byte_record(&mut batch[filled]), Ok(true)) {
+                filled += 1;
+            }
+            if filled == 0 {
+                break;
+            }
+            let now = self.tenant.now();
+            let mut store = self.tenant.write();
+            for record in &batch[..filled] {
+                outcome.total += 1;
+                match self.check(&mut store, record, &mut found, &mut seen) {
+                    Ok(cells) => {
+                        outcome.succeeded += 1;
+                        if write && found.is_empty() {
+                            store.tables[object].insert(&cells, now);
+                        } else if write {
+                            for row in &found {
+                                store.tables[object].update(*row, &cells, now);
+                            }
+                        }
+                    }
+                    Err(faults) => {
+                        outcome.failed += 1;
+                        failed.add(record, &faults);
+                    }
+                }
+            }
+            drop(store);
+            if !tell(&outcome) {
+                break;
+            }
         }
+        outcome.failed_rows = failed.csv;
+        outcome
+    }
+
+    /// The cells to write and, in `found`, the records that get them (none: a new one); or why not.
+    fn check<'r>(
+        &self,
+        store: &mut Store,
+        record: &'r ByteRecord,
+        found: &mut Vec<usize>,
+        seen: &mut HashSet<Vec<u8>>,
+    ) -> std::result::Result<Cells<'r>, Vec<Fault>> {
+        let (catalog, job) = (&self.tenant.catalog, self.job);
+        let object = &catalog.objects[job.object];
+        if record.len() != self.columns.len() {
+            return Err(vec![Fault::new(Reason::WrongType, "number of columns", Json::from(record.len()))]);
+        }
+        let mut cells = self.cells(store, record)?;
+        found.clear();
+        if !job.keys.is_empty() {
+            let mut key = Vec::with_capacity(job.keys.len());
+            for at in &job.keys {
+                match cells.iter().find(|(one, _)| one == at) {
+                    Some((_, cell)) if !cell.is_null() => key.push(cell.clone()),
+                    _ => return Err(vec![Fault::new(Reason::NotNullable, &object.fields[*at].name, Json::Null)]),
+                }
+            }
+            let fault = |reason| {
+                let name = &object.fields[job.keys[0]].name;
+                vec![Fault::new(reason, name, self.shown(record, job.keys[0]))]
+            };
+            if self.switches.repeated_keys == RepeatedKeys::Refuse && !seen.insert(format!("{key:?}").into_bytes()) {
+                return Err(fault(Reason::Key));
+            }
+            store.tables[job.object].find(&job.keys, &key, Compare::Exact, found);
+            match (found.len(), self.switches.several_matches) {
+                (0, _) if job.operation == Operation::Update => return Err(fault(Reason::NoMatch)),
+                // A record is not made with an id of the caller's choice.
+                (0, _) if job.keys.iter().any(|at| object.fields[*at].role == Role::Gsid) => {
+                    return Err(fault(Reason::NoMatch));
+                }
+                (2.., SeveralMatches::Refuse) => return Err(fault(Reason::Key)),
+                (2.., SeveralMatches::UpdateFirst) => found.truncate(1),
+                _ => {}
+            }
+        }
+        if !self.switches.unique_fields.is_empty() {
+            let doubled = shared(self.terms(), store, &cells, found, &[]);
+            if !doubled.is_empty() {
+                return Err(doubled);
+            }
+        }
+        if found.is_empty() {
+            let absent = missing(catalog, job.object, &cells);
+            return if absent.is_empty() { Ok(cells) } else { Err(absent) };
+        }
+        let clear = self.switches.bulk_empty_cells == EmptyCells::Clear;
+        cells.retain(|(at, cell)| !job.keys.contains(at) && (clear || !cell.is_null()));
+        Ok(cells)
+    }
+
+    /// The row's values, derived ones included; an empty cell is null.
+    fn cells<'r>(&self, store: &mut Store, record: &'r ByteRecord) -> std::result::Result<Cells<'r>, Vec<Fault>> {
+        let catalog = &self.tenant.catalog;
+        let object = &catalog.objects[self.job.object];
+        let mut faults = Vec::new();
+        let mut cells: Cells<'r> = Vec::with_capacity(self.columns.len() + self.job.lookups.len());
+        for (bytes, column) in record.iter().zip(&self.columns) {
+            let Column::Field(at) = column else { continue };
+            let field = &object.fields[*at];
+            if bytes.is_empty() {
+                cells.push((*at, Cell::Null));
+                continue;
+            }
+            let Ok(text) = std::str::from_utf8(bytes) else {
+                let value = Json::from(String::from_utf8_lossy(bytes));
+                faults.push(Fault::new(Reason::WrongType, &field.name, value));
+                continue;
+            };
+            match from_csv(catalog, field, text, self.rules) {
+                Ok(cell) if self.switches.raw_lookups_must_exist && !exists(store, field, &cell) => {
+                    faults.push(Fault::new(Reason::Gsid, &field.name, Json::from(text)));
+                }
+                Ok(cell) => cells.push((*at, cell)),
+                Err(reason) => faults.push(Fault::new(reason, &field.name, Json::from(text))),
+            }
+        }
+        if !self.job.lookups.is_empty() {
+            self.derive(store, record, &mut cells, &mut faults);
+        }
+        if faults.is_empty() { Ok(cells) } else { Err(faults) }
+    }
+
+    /// Resolves the job's derived mappings for one row.
+    fn derive<'r>(&self, store: &mut Store, record: &'r ByteRecord, cells: &mut Cells<'r>, faults: &mut Vec<Fault>) {
+        let helpers: Vec<(&str, Json)> = self
+            .columns
+            .iter()
+            .zip(record)
+            .filter_map(|(column, bytes)| match column {
+                Column::Helper(name) => Some((name.as_str(), Json::from(String::from_utf8_lossy(bytes)))),
+                _ => None,
+            })
+            .collect();
+        for rule in &self.job.lookups {
+            let value_of = |column: &str| {
+                helpers.iter().find(|(name, _)| name.eq_ignore_ascii_case(column)).map(|(_, value)| value)
+            };
+            match resolve(self.terms(), store, rule, value_of) {
+                Ok(cell) => put(cells, rule.target, cell),
+                Err(fault) => faults.push(fault),
+            }
+        }
+    }
+
+    fn terms(&self) -> Terms<'_> {
+        Terms {
+            catalog: &self.tenant.catalog,
+            switches: self.switches,
+            object: self.job.object,
+            lookups: &self.job.lookups,
+            keys: &self.job.keys,
+            formats: false,
+        }
+    }
+
+    /// What stands in the row for a field.
+    fn shown(&self, record: &ByteRecord, field: usize) -> Json {
+        let at = self.columns.iter().position(|column| *column == Column::Field(field));
+        at.and_then(|at| record.get(at)).map_or(Json::Null, |bytes| Json::from(String::from_utf8_lossy(bytes)))
     }
 }
 

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 
 use axum::body::Body;
 use axum::extract::FromRequest;
@@ -85,6 +87,8 @@ fn comma() -> char {
 pub(super) struct Imports {
     jobs: Vec<(Job, mpsc::UnboundedSender<Arc<Run>>)>,
     runs: Mutex<HashMap<String, Arc<Run>>>,
+    /// The tenant is no more: a run that is on its way ends after its batch.
+    stopping: AtomicBool,
 }
 
 /// The waiting runs of one job.
@@ -127,7 +131,17 @@ impl Imports {
             checked.push((Job::new(catalog, job, switches)?, sender));
             queues.push(Queue { job: number, runs: receiver });
         }
-        Ok((Self { jobs: checked, runs: Mutex::default() }, queues))
+        Ok((Self { jobs: checked, runs: Mutex::default(), stopping: AtomicBool::new(false) }, queues))
+    }
+}
+
+/// Ends the runs when it is dropped: a thread that loads cannot be aborted, it must be told.
+#[derive(Debug)]
+pub(super) struct StopOnDrop(pub(super) Arc<Tenant>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.imports.stopping.store(true, Ordering::Relaxed);
     }
 }
 
@@ -146,6 +160,7 @@ pub(super) async fn work(tenant: Arc<Tenant>, mut queue: Queue) {
                 progress.outcome.total = so_far.total;
                 progress.outcome.succeeded = so_far.succeeded;
                 progress.outcome.failed = so_far.failed;
+                !tenant.imports.stopping.load(Ordering::Relaxed)
             });
             let mut progress = lock(&run.progress);
             progress.outcome = outcome;

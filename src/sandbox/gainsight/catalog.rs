@@ -5,12 +5,16 @@
 //! Names ignore case when they come in and are canonical when they go out.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 
 use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::gsid::Gsids;
 use super::gsid::pack;
+use super::json::write_text;
 
 use crate::error::Error;
 use crate::error::Result;
@@ -215,6 +219,8 @@ pub(super) struct Field {
     pub(super) custom: bool,
     pub(super) hidden: bool,
     pub(super) name_field: bool,
+    /// `"Name":`, as it stands in JSON.
+    pub(super) head: Vec<u8>,
 }
 
 /// One object.
@@ -228,12 +234,17 @@ pub(super) struct Object {
     pub(super) store: String,
     pub(super) bulk: bool,
     pub(super) fields: Vec<Field>,
+    /// Names as written and in lower case.
     names: HashMap<String, usize>,
+    ignore_case: Arc<AtomicBool>,
 }
 
 impl Object {
     /// The field of this name, letter case ignored.
     pub(super) fn field(&self, name: &str) -> Option<usize> {
+        if !self.ignore_case.load(Ordering::Relaxed) {
+            return self.names.get(name).copied().filter(|at| self.fields[*at].name == name);
+        }
         if let Some(known) = self.names.get(name) {
             return Some(*known);
         }
@@ -278,6 +289,8 @@ pub(super) struct Catalog {
     pub(super) gsids: Gsids,
     item_code: u16,
     names: HashMap<String, usize>,
+    /// Shared with the objects (switch `names-ignore-case`).
+    ignore_case: Arc<AtomicBool>,
 }
 
 impl Catalog {
@@ -292,6 +305,7 @@ impl Catalog {
             gsids,
             item_code,
             names: HashMap::new(),
+            ignore_case: Arc::new(AtomicBool::new(true)),
         };
         for text in STANDARD.into_iter().chain(more.iter().map(String::as_str)) {
             let file: ObjectFile = serde_json::from_str(text).map_err(|error| {
@@ -333,6 +347,7 @@ impl Catalog {
                     bulk: file.bulk.unwrap_or(true),
                     fields: Vec::new(),
                     names: HashMap::new(),
+                    ignore_case: Arc::clone(&self.ignore_case),
                     name: name.clone(),
                 });
                 self.names.insert(name.clone(), self.objects.len() - 1);
@@ -385,6 +400,9 @@ impl Catalog {
             (Kind::Url | Kind::Multi, _) | (Kind::String, true) => 500,
             _ => 255,
         });
+        let mut head = Vec::new();
+        write_text(file.name.as_bytes(), &mut head);
+        head.push(b':');
         Field {
             length,
             decimals: file.decimals.unwrap_or(if matches!(file.kind, Kind::Currency | Kind::Percentage) {
@@ -402,14 +420,23 @@ impl Catalog {
             values: file.values,
             required: file.required,
             nillable: file.nillable,
+            head,
             custom: file.custom,
             hidden: file.hidden,
             name_field: file.name_field,
         }
     }
 
+    /// Whether names ignore letter case from now on.
+    pub(super) fn set_ignore_case(&self, ignore: bool) {
+        self.ignore_case.store(ignore, Ordering::Relaxed);
+    }
+
     /// The object of this name, letter case ignored.
     pub(super) fn object(&self, name: &str) -> Option<usize> {
+        if !self.ignore_case.load(Ordering::Relaxed) {
+            return self.names.get(name).copied();
+        }
         self.names.get(name).or_else(|| self.names.get(&name.to_lowercase())).copied()
     }
 

@@ -11,6 +11,8 @@ use super::catalog::Field;
 use super::catalog::Kind;
 use super::dates::parse_date;
 use super::dates::parse_datetime;
+use super::switches::EmptyTexts;
+use super::switches::Switches;
 
 /// A value on its way into a table.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,6 +104,19 @@ pub(super) struct Rules {
     pub(super) formats: bool,
     /// What separates the values of a multi-select in CSV.
     pub(super) separator: char,
+    /// `""` in a STRING is null.
+    pub(super) empty_is_null: bool,
+}
+
+impl Rules {
+    /// As the switches say.
+    pub(super) fn of(switches: &Switches, formats: bool) -> Self {
+        Self {
+            formats,
+            separator: switches.multi_select_separator,
+            empty_is_null: switches.empty_texts == EmptyTexts::Null,
+        }
+    }
 }
 
 /// Reads a JSON value for a field.
@@ -151,7 +166,7 @@ pub(super) fn from_json<'a>(
 /// Reads a text for a field: of JSON or, `""` then meaning the same, of a CSV cell.
 pub(super) fn from_text<'a>(catalog: &Catalog, field: &Field, text: &'a str, rules: Rules) -> Result<Cell<'a>, Reason> {
     // §12 item 10: a STRING keeps the empty text, for every other type it is null.
-    if text.is_empty() && !matches!(field.kind, Kind::String | Kind::RichText) {
+    if text.is_empty() && (rules.empty_is_null || !matches!(field.kind, Kind::String | Kind::RichText)) {
         return if field.nillable { Ok(Cell::Null) } else { Err(Reason::NotNullable) };
     }
     match field.kind {
@@ -163,6 +178,8 @@ pub(super) fn from_text<'a>(catalog: &Catalog, field: &Field, text: &'a str, rul
             Ok(Cell::Text(Cow::Borrowed(text)))
         }
         Kind::Email => {
+            // A person's key is trimmed (§12 item 28), and an address has no blanks at its ends anyway.
+            let text = text.trim();
             check_length(field, text)?;
             if rules.formats && !is_email(text) {
                 return Err(Reason::Email);

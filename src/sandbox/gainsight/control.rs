@@ -54,9 +54,10 @@ pub(super) async fn dump(State(tenant): State<Arc<Tenant>>, Path(name): Path<Str
                 return None;
             }
             let mut lines = Vec::new();
+            let show = tenant.show();
             let to = table.rows().min(from + PIECE);
             for row in (from..to).filter(|row| table.is_live(*row)) {
-                write_row(&tenant, &store, object, row, &mut lines);
+                write_row(&tenant, &store, object, row, show, &mut lines);
                 lines.push(b'\n');
             }
             Some((Ok::<_, std::convert::Infallible>(Bytes::from(lines)), to))

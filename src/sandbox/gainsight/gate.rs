@@ -19,6 +19,7 @@ use serde_json::json;
 use super::quota::Class;
 use super::reply::Reply;
 use super::switches::PeopleAsyncClass;
+use super::switches::TokenFailure;
 use super::tenant::Tenant;
 use super::tenant::lock;
 
@@ -110,7 +111,12 @@ pub(super) async fn token(State(tenant): State<Arc<Tenant>>, headers: HeaderMap)
         .and_then(|(_, text)| BASE64.decode(text.trim()).ok());
     let wanted = format!("{}:{}", tenant.logins.client_id, tenant.logins.client_secret);
     if given.as_deref() != Some(wanted.as_bytes()) {
-        return Reply::unauthorized().into_response();
+        return match tenant.switches().token_failure {
+            TokenFailure::Gateway => Reply::unauthorized().into_response(),
+            TokenFailure::Oauth => {
+                (StatusCode::UNAUTHORIZED, axum::Json(json!({"error": "invalid_client"}))).into_response()
+            }
+        };
     }
     let token = format!("{}{}", random_id(), random_id()).replace('-', "");
     let now = tenant.now();

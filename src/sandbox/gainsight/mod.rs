@@ -15,7 +15,7 @@
 //! * A million people and as many company people stay well under a gigabyte; a page of 5,000 rows costs its own rows.
 //!
 //! Everything that only a sandbox has lies under `/__sandbox/`: `calls`, `counts`, `dump/{object}`, `switches`,
-//! `quotas` and `clock`.
+//! `quotas`, `faults` and `clock`.
 
 mod bulk_export;
 mod bulk_file;
@@ -31,6 +31,7 @@ mod gate;
 mod gsid;
 mod json;
 mod meta;
+mod mishap;
 mod objects;
 mod people;
 mod people_jobs;
@@ -55,6 +56,7 @@ use tokio::task::JoinSet;
 use url::Url;
 
 use self::bulk_import::Imports;
+use self::bulk_import::StopOnDrop;
 use self::catalog::Catalog;
 use self::quota::Quota;
 use self::tenant::Logins;
@@ -70,12 +72,19 @@ pub use self::bulk_import::BulkJob;
 pub use self::bulk_import::Operation;
 pub use self::quota::Limits;
 pub use self::record::LookupFile;
+pub use self::switches::BulkRows;
 pub use self::switches::Dates;
 pub use self::switches::EmptyCells;
 pub use self::switches::EmptyRead;
+pub use self::switches::EmptyTexts;
+pub use self::switches::Nulls;
 pub use self::switches::PeopleAsyncClass;
 pub use self::switches::ReadShape;
+pub use self::switches::RepeatedKeys;
+pub use self::switches::SeveralMatches;
 pub use self::switches::Switches;
+pub use self::switches::TokenFailure;
+pub use self::switches::UnknownId;
 pub use self::switches::UnmatchedRows;
 pub use self::switches::Unwanted;
 pub use self::switches::UserErrors;
@@ -142,6 +151,7 @@ pub struct RunningTenant {
     url: Url,
     tasks: JoinSet<()>,
     tenant: Arc<Tenant>,
+    _stop: StopOnDrop,
     /// The access key.
     pub access_key: String,
     /// The client id of the M2M login.
@@ -215,6 +225,7 @@ pub async fn serve(options: TenantOptions, address: SocketAddr) -> Result<Runnin
         bulk_login: tenant.logins.bulk_login.clone(),
         bulk_org_id: tenant.logins.bulk_org_id.clone(),
         bulk_jobs,
+        _stop: StopOnDrop(Arc::clone(&tenant)),
         tenant,
     })
 }

@@ -15,9 +15,11 @@ use super::catalog::Role;
 use super::cell::Cell;
 use super::cell::Fault;
 use super::cell::Reason;
+use super::cell::Rules;
 use super::faults::object_refusal;
 use super::faults::write_object_errors;
 use super::gsid::has_form;
+use super::json::Show;
 use super::json::write_int;
 use super::json::write_text;
 use super::json::write_value;
@@ -31,15 +33,18 @@ use super::record::WriteBody;
 use super::record::cells;
 use super::record::lookup_rules;
 use super::record::missing;
+use super::record::shared;
 use super::reply::INVALID_FIELD;
 use super::reply::INVALID_ID;
 use super::reply::NO_ENTITY;
 use super::reply::Reply;
-use super::scan::head;
 use super::store::Store;
 use super::switches::EmptyRead;
 use super::switches::ReadShape;
+use super::switches::RepeatedKeys;
+use super::switches::SeveralMatches;
 use super::switches::Switches;
+use super::switches::UnknownId;
 use super::switches::UnmatchedRows;
 use super::table::Compare;
 use super::tenant::Tenant;
@@ -68,9 +73,9 @@ fn checked(tenant: &Tenant, switches: &Switches, object: usize, body: &WriteBody
     if body.records.len() > MOST_RECORDS {
         let text =
             format!("{} records given, maximum {MOST_RECORDS} records are allowed in one call", body.records.len());
-        return Err(Reply::bad("GSOBJ_1002", text));
+        return Err(Reply::bad(&switches.too_many_records_code, text));
     }
-    let rules = super::cell::Rules { formats: true, separator: switches.multi_select_separator };
+    let rules = Rules::of(switches, true);
     lookup_rules(&tenant.catalog, object, body.lookups.as_ref(), rules).map_err(|fault| {
         Reply::bad("GSOBJ_1002", format!("{INVALID_FIELD} (lookups.{} = {}).", fault.field, fault.shown()))
     })
@@ -98,10 +103,11 @@ pub(super) async fn insert(State(tenant): State<Arc<Tenant>>, Path(name): Path<S
     for record in &body.records {
         match cells(terms, store, record) {
             Err(found) => faults.push(found),
-            Ok(cells) => match missing(&tenant.catalog, object, &cells) {
-                none if none.is_empty() => ready.push(cells),
-                found => faults.push(found),
-            },
+            Ok(cells) => {
+                let mut found = missing(&tenant.catalog, object, &cells);
+                found.extend(shared(terms, store, &cells, &[], &ready));
+                if found.is_empty() { ready.push(cells) } else { faults.push(found) }
+            }
         }
     }
     // One bad field in one record fails the whole call, nothing is written (§2.1).
@@ -154,17 +160,31 @@ pub(super) async fn update(
     if !faults.is_empty() {
         return Err(object_refusal(&faults));
     }
-    let mut matches = Vec::with_capacity(ready.len());
+    let mut matches: Vec<Vec<usize>> = Vec::with_capacity(ready.len());
     let mut unmatched = Vec::new();
-    for ((_, key), record) in ready.iter().zip(&body.records) {
+    for ((cells, key), record) in ready.iter().zip(&body.records) {
+        let field = &tenant.catalog.objects[object].fields[keys[0]].name;
+        let fault = |reason| vec![Fault::new(reason, field, record.get(field).cloned().unwrap_or(Json::Null))];
         let mut found = Vec::new();
         store.tables[object].find(&keys, key, Compare::Exact, &mut found);
-        if found.is_empty() {
-            let field = &tenant.catalog.objects[object].fields[keys[0]].name;
-            let value = record.get(field).cloned().unwrap_or(Json::Null);
-            unmatched.push(vec![Fault::new(Reason::NoMatch, field, value)]);
+        match (found.len(), switches.several_matches) {
+            (0, _) => unmatched.push(fault(Reason::NoMatch)),
+            (2.., SeveralMatches::Refuse) => faults.push(fault(Reason::Key)),
+            (2.., SeveralMatches::UpdateFirst) => found.truncate(1),
+            _ => {}
+        }
+        let repeated = found.iter().any(|row| matches.iter().any(|rows| rows.contains(row)));
+        if repeated && switches.repeated_keys == RepeatedKeys::Refuse {
+            faults.push(fault(Reason::Key));
+        }
+        let doubled = shared(terms, store, cells, &found, &[]);
+        if !doubled.is_empty() {
+            faults.push(doubled);
         }
         matches.push(found);
+    }
+    if !faults.is_empty() {
+        return Err(object_refusal(&faults));
     }
     let none = unmatched.len() == ready.len();
     if none || (!unmatched.is_empty() && switches.unmatched_rows == UnmatchedRows::AllOrNothing) {
@@ -249,14 +269,16 @@ fn echo(
         if fields[at].role == Role::Gsid || lookups.iter().any(|rule| rule.uses(name) || rule.target == at) {
             continue;
         }
-        out.extend_from_slice(&head(1, &fields[at].name));
+        out.push(b',');
+        out.extend_from_slice(&fields[at].head);
         match value {
             Json::String(text) => write_text(text.as_bytes(), out),
             other => out.extend_from_slice(other.to_string().as_bytes()),
         }
     }
     for rule in lookups {
-        out.extend_from_slice(&head(1, &fields[rule.target].name));
+        out.push(b',');
+        out.extend_from_slice(&fields[rule.target].head);
         let value = store.tables[object].get(row, rule.target);
         write_value(&tenant.catalog, &fields[rule.target], value, tenant.show(), out);
     }
@@ -336,16 +358,16 @@ pub(super) async fn get(State(tenant): State<Arc<Tenant>>, Path((name, gsid)): P
     let store = tenant.read();
     let row = row_of(&tenant, &store, object, &gsid)?;
     let mut data = b"{\"records\":[".to_vec();
-    write_row(&tenant, &store, object, row, &mut data);
+    write_row(&tenant, &store, object, row, tenant.show(), &mut data);
     data.extend_from_slice(b"]}");
     Ok(Reply::Ok(data))
 }
 
 /// Appends a whole record.
-pub(super) fn write_row(tenant: &Tenant, store: &Store, object: usize, row: usize, out: &mut Vec<u8>) {
-    let show = tenant.show();
+pub(super) fn write_row(tenant: &Tenant, store: &Store, object: usize, row: usize, show: Show, out: &mut Vec<u8>) {
     for (at, field) in tenant.catalog.objects[object].fields.iter().enumerate() {
-        out.extend_from_slice(&head(at, &field.name));
+        out.push(if at == 0 { b'{' } else { b',' });
+        out.extend_from_slice(&field.head);
         write_value(&tenant.catalog, field, store.tables[object].get(row, at), show, out);
     }
     out.push(b'}');
@@ -357,11 +379,14 @@ pub(super) async fn delete(State(tenant): State<Arc<Tenant>>, Path((name, gsid))
     if tenant.catalog.objects[object].object_type == "SYSTEM" {
         return Err(Reply::bad("GSOBJ_1023", "Invalid API called, please refer to API documentation"));
     }
-    let refuse = tenant.switches().referenced_delete_refused;
+    let switches = tenant.switches();
     let now = tenant.now();
     let mut store = tenant.write();
-    let row = row_of(&tenant, &store, object, &gsid)?;
-    store.delete(&tenant.catalog, object, row, now, refuse).map_err(|_| {
+    let row = row_of(&tenant, &store, object, &gsid).map_err(|reply| match switches.delete_unknown_id {
+        UnknownId::Gsobj1011 => reply,
+        UnknownId::Gsobj1004 => Reply::bad("GSOBJ_1004", INVALID_ID),
+    })?;
+    store.delete(&tenant.catalog, object, row, now, switches.referenced_delete_refused).map_err(|_| {
         Reply::fail(StatusCode::INTERNAL_SERVER_ERROR, "GSOBJ_1003", "Failed to delete data", b"null".to_vec())
     })?;
     Ok(Reply::json(&Json::from(format!("Record with GSID: {gsid} successfully deleted."))))

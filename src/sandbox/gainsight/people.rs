@@ -47,8 +47,14 @@ impl PersonBody {
     pub(super) fn of(mut record: Record) -> Result<Self, Vec<Fault>> {
         let companies = match record.take("companies") {
             None | Some(Json::Null) => Vec::new(),
-            Some(list) => serde_json::from_value(list.clone())
-                .map_err(|_| vec![Fault::new(Reason::WrongType, "companies", list)])?,
+            Some(Json::Array(list)) => list
+                .into_iter()
+                .map(|one| match one {
+                    Json::Object(map) => Ok(Record(map.into_iter().collect())),
+                    other => Err(vec![Fault::new(Reason::WrongType, "companies", other)]),
+                })
+                .collect::<Result<_, _>>()?,
+            Some(other) => return Err(vec![Fault::new(Reason::WrongType, "companies", other)]),
         };
         let lookups = match record.take("lookups") {
             None | Some(Json::Null) => None,
@@ -107,7 +113,7 @@ pub(super) fn upsert(
     let Some(fields) = Fields::of(catalog) else {
         return Err(vec![Fault::new(Reason::UnknownField, "person", Json::Null)]);
     };
-    let rules = Rules { formats: true, separator: switches.multi_select_separator };
+    let rules = Rules::of(switches, true);
     let (on_person, on_company) = split_lookups(catalog, &fields, body)?;
     let person_lookups =
         lookup_rules(catalog, fields.person, on_person.as_ref(), rules).map_err(|fault| vec![fault])?;
@@ -364,14 +370,15 @@ fn whole(tenant: &Tenant, store: &mut Store, fields: &Fields, row: usize) -> Rep
     let mut found = Vec::new();
     store.tables[fields.company_person].find(&[fields.person_id], &[id], Compare::Exact, &mut found);
     let mut data = Vec::new();
-    write_row(tenant, store, fields.person, row, &mut data);
+    let show = tenant.show();
+    write_row(tenant, store, fields.person, row, show, &mut data);
     data.pop();
     data.extend_from_slice(b",\"companies\":[");
     for (at, company) in found.iter().enumerate() {
         if at > 0 {
             data.push(b',');
         }
-        write_row(tenant, store, fields.company_person, *company, &mut data);
+        write_row(tenant, store, fields.company_person, *company, show, &mut data);
     }
     data.extend_from_slice(b"]}");
     Reply::Ok(data)

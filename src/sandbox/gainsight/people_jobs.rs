@@ -51,12 +51,12 @@ struct ManyBody {
     records: Vec<Record>,
 }
 
-fn counted(count: usize) -> Result<(), Reply> {
+fn counted(tenant: &Tenant, count: usize) -> Result<(), Reply> {
     match count {
         0 => Err(Reply::bad("GSOBJ_VCRUDR1001", "Row info is null")),
         1..=MOST_RECORDS => Ok(()),
         _ => Err(Reply::bad(
-            "GSOBJ_1002",
+            &tenant.switches().too_many_records_code,
             format!("{count} records given, maximum {MOST_RECORDS} records are allowed in one call"),
         )),
     }
@@ -65,7 +65,7 @@ fn counted(count: usize) -> Result<(), Reply> {
 /// `PUT /v1/peoplemgmt/v1.0/people/async`: good rows load, bad ones are listed with their number.
 pub(super) async fn put_many(State(tenant): State<Arc<Tenant>>, body: Body) -> Answer {
     let body: ManyBody = tenant.json(body).await?;
-    counted(body.records.len())?;
+    counted(&tenant, body.records.len())?;
     let switches = tenant.switches();
     let now = tenant.now();
     let mut rows = Vec::with_capacity(body.records.len());
@@ -91,7 +91,7 @@ pub(super) async fn delete_many(State(tenant): State<Arc<Tenant>>, body: Body) -
     let ids: Option<Vec<&str>> =
         list.and_then(|list| list.iter().map(|one| one.as_str().or_else(|| one.get("Gsid")?.as_str())).collect());
     let ids = ids.ok_or_else(|| Reply::bad("GSOBJ_1002", format!("{INVALID_FIELD} (a list of GSIDs is expected).")))?;
-    counted(ids.len())?;
+    counted(&tenant, ids.len())?;
     let switches = tenant.switches();
     let now = tenant.now();
     let (mut rows, mut errors) = (Vec::new(), Vec::new());

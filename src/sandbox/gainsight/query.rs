@@ -173,6 +173,9 @@ pub(super) fn compile(
         }
         written = filter.expression.filter(|text| !text.trim().is_empty());
     }
+    if let Some(text) = written.as_ref().filter(|text| !switches.parentheses && text.contains(['(', ')'])) {
+        return refuse(format!("{INVALID_FIELD} (expression = {text})."));
+    }
     let expression = match written {
         Some(text) => match Expression::parse(&text, &aliases) {
             Ok(expression) => Some(expression),
@@ -202,6 +205,9 @@ pub(super) fn compile(
     let Ok(offset) = usize::try_from(body.offset.unwrap_or(0)) else {
         return refuse(format!("{INVALID_FIELD} (offset = {}).", body.offset.unwrap_or(0)));
     };
+    if switches.max_offset.is_some_and(|most| offset > most) {
+        return refuse(format!("{INVALID_FIELD} (offset = {offset})."));
+    }
     Ok(Query { object, select, tests, expression, order, limit, offset })
 }
 

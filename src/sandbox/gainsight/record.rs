@@ -17,6 +17,7 @@ use super::cell::Rules;
 use super::cell::from_json;
 use super::column::Value;
 use super::store::Store;
+use super::switches::Nulls;
 use super::switches::Switches;
 use super::switches::Unwanted;
 use super::table::Compare;
@@ -193,7 +194,7 @@ pub(super) struct Terms<'a> {
 impl Terms<'_> {
     /// How values are read.
     pub(super) fn rules(&self) -> Rules {
-        Rules { formats: self.formats, separator: self.switches.multi_select_separator }
+        Rules::of(self.switches, self.formats)
     }
 }
 
@@ -212,11 +213,17 @@ pub(super) fn cells<'a>(
             continue;
         }
         let Some(at) = object.field(name) else {
+            if terms.switches.unknown_fields == Unwanted::Ignore {
+                continue;
+            }
             faults.push(Fault::new(Reason::UnknownField, name, value.clone()));
             continue;
         };
         let field = &object.fields[at];
         let is_key = terms.keys.contains(&at);
+        if value.is_null() && terms.switches.nulls == Nulls::Ignore {
+            continue;
+        }
         if field.read_only && !is_key {
             if terms.switches.read_only_fields == Unwanted::Refuse {
                 faults.push(Fault::new(Reason::ReadOnly, &field.name, value.clone()));
@@ -246,6 +253,35 @@ pub(super) fn missing(catalog: &Catalog, object: usize, cells: &[(usize, Cell<'_
     let absent = |at: usize| !cells.iter().any(|(field, cell)| *field == at && !cell.is_null());
     let needed = fields.iter().enumerate().filter(|(at, field)| field.required && !field.nillable && absent(*at));
     needed.map(|(_, field)| Fault::new(Reason::NotNullable, &field.name, Json::Null)).collect()
+}
+
+/// Faults of values that another record has, in fields that are unique by the switches.
+pub(super) fn shared(
+    terms: Terms<'_>,
+    store: &mut Store,
+    cells: &[(usize, Cell<'_>)],
+    own: &[usize],
+    others: &[Vec<(usize, Cell<'_>)>],
+) -> Vec<Fault> {
+    let object = &terms.catalog.objects[terms.object];
+    let mut faults = Vec::new();
+    let mut found = Vec::new();
+    for (of, name) in terms.switches.unique_fields.iter().filter_map(|path| path.split_once('.')) {
+        let at = object.field(name).filter(|_| object.name.eq_ignore_ascii_case(of));
+        let Some((at, cell)) = at.and_then(|at| cells.iter().find(|(one, cell)| *one == at && !cell.is_null())) else {
+            continue;
+        };
+        store.tables[terms.object].find(&[*at], std::slice::from_ref(cell), Compare::Exact, &mut found);
+        let among = others.iter().any(|other| other.iter().any(|(one, other)| one == at && other == cell));
+        if among || found.iter().any(|row| !own.contains(row)) {
+            let value = match cell {
+                Cell::Text(text) => Json::from(text.as_ref()),
+                _ => Json::Null,
+            };
+            faults.push(Fault::new(Reason::Duplicate, &object.fields[*at].name, value));
+        }
+    }
+    faults
 }
 
 /// Whether the record that a raw id names exists; everything else does.

@@ -14,6 +14,7 @@ use super::bulk_import;
 use super::control;
 use super::gate;
 use super::meta;
+use super::mishap;
 use super::objects;
 use super::people;
 use super::people_jobs;
@@ -57,6 +58,11 @@ pub(super) fn router(tenant: &Arc<Tenant>) -> Router {
         .route("/__sandbox/counts", get(control::counts))
         .route("/__sandbox/dump/{object}", get(control::dump))
         .route("/__sandbox/switches", get(control::switches).put(control::set_switches))
+        .route("/__sandbox/faults", get(mishap::list).post(mishap::arm).delete(mishap::disarm))
         .route("/__sandbox/quotas", get(control::quotas).put(control::set_quotas));
-    api.merge(open).fallback(gate::nowhere).layer(DefaultBodyLimit::disable()).with_state(Arc::clone(tenant))
+    api.merge(open)
+        .fallback(gate::nowhere)
+        .layer(middleware::from_fn_with_state(Arc::clone(tenant), mishap::befall))
+        .layer(DefaultBodyLimit::disable())
+        .with_state(Arc::clone(tenant))
 }

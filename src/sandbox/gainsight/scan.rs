@@ -198,7 +198,7 @@ fn value_of<'a>(store: &'a Store, path: &Path, row: usize) -> Value<'a> {
 }
 
 /// `{"Name":` or `,"Name":`.
-pub(super) fn head(at: usize, name: &str) -> Vec<u8> {
+fn head(at: usize, name: &str) -> Vec<u8> {
     let mut text = if at == 0 { b"{".to_vec() } else { b",".to_vec() };
     write_text(name.as_bytes(), &mut text);
     text.push(b':');

@@ -85,7 +85,87 @@ pub enum EmptyCells {
     Clear,
 }
 
-/// Writing a read-only field, or a column that a bulk job does not know (item 8).
+/// An update row that matches several records (item 4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SeveralMatches {
+    /// All of them are updated.
+    #[default]
+    UpdateAll,
+    /// The oldest is updated.
+    UpdateFirst,
+    /// 400.
+    Refuse,
+}
+
+/// The same key twice in one call or file (items 6 and 26).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RepeatedKeys {
+    /// In order, so that the last wins.
+    #[default]
+    LastWins,
+    /// Refused: the call, or each repeated row of a bulk file.
+    Refuse,
+}
+
+/// What a null in a write does (item 9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Nulls {
+    /// Clears the field, or is refused with `GSOBJ_1007` where it is not nullable.
+    #[default]
+    Clear,
+    /// As if the field were absent.
+    Ignore,
+}
+
+/// What `""` in a STRING does (item 10); in other types it is always null.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EmptyTexts {
+    /// It is kept.
+    #[default]
+    Keep,
+    /// It is null.
+    Null,
+}
+
+/// Deleting an id that no record has (§2.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum UnknownId {
+    /// `GSOBJ_1011`.
+    #[default]
+    #[serde(rename = "gsobj-1011")]
+    Gsobj1011,
+    /// `GSOBJ_1004`.
+    #[serde(rename = "gsobj-1004")]
+    Gsobj1004,
+}
+
+/// A bulk file with bad rows (item 24).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BulkRows {
+    /// Good rows load.
+    #[default]
+    Partial,
+    /// One bad row fails all; no row is loaded.
+    AllOrNothing,
+}
+
+/// A token request with wrong credentials (item 38).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TokenFailure {
+    /// 401 with the gateway's body.
+    #[default]
+    Gateway,
+    /// 401 with `{"error":"invalid_client"}`.
+    Oauth,
+}
+
+/// Writing a read-only or an unknown field, or a column that a bulk job does not know (item 8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unwanted {
@@ -115,8 +195,32 @@ pub struct Switches {
     pub strict_operators: bool,
     /// `CONTAINS`, `STARTS_WITH`, `ENDS_WITH` and `DOES_NOT_CONTAINS` ignore case. Default off.
     pub text_operators_ignore_case: bool,
+    /// Item 20: the highest `offset`; none by default.
+    pub max_offset: Option<usize>,
+    /// Item 21: parentheses in `expression` are read. Default on.
+    pub parentheses: bool,
+    /// Item 32: names of objects and fields ignore letter case. Default on.
+    pub names_ignore_case: bool,
+    /// Item 2: the code for more than 50 records. Default `GSOBJ_1002`.
+    pub too_many_records_code: String,
     /// Item 3: update rows without a match.
     pub unmatched_rows: UnmatchedRows,
+    /// Item 4: update rows with several matches, in the object API and in bulk.
+    pub several_matches: SeveralMatches,
+    /// Items 6 and 26: one key twice.
+    pub repeated_keys: RepeatedKeys,
+    /// Item 5: fields that no two records share, such as `company.SfdcAccountId`. Default none.
+    pub unique_fields: Vec<String>,
+    /// Item 7: unknown fields in a write.
+    pub unknown_fields: Unwanted,
+    /// Item 9: nulls in JSON writes.
+    pub nulls: Nulls,
+    /// Item 10: `""` in a STRING.
+    pub empty_texts: EmptyTexts,
+    /// §2.6: deleting what is not there.
+    pub delete_unknown_id: UnknownId,
+    /// Item 38: wrong credentials at the token endpoint.
+    pub token_failure: TokenFailure,
     /// Item 8: read-only fields in a write.
     pub read_only_fields: Unwanted,
     /// §2.2 lists String, GSID, Number and Email as key types; on: SFDCID counts as a String. Default on.
@@ -139,6 +243,8 @@ pub struct Switches {
     pub bulk_error_column: String,
     /// Item 37: what separates the values of a multi-select in CSV. Default `;`.
     pub multi_select_separator: char,
+    /// Item 24: a file with bad rows.
+    pub bulk_rows: BulkRows,
     /// An empty cell in a bulk row that updates.
     pub bulk_empty_cells: EmptyCells,
     /// A bulk file's column that the job does not map.
@@ -165,7 +271,19 @@ impl Default for Switches {
             default_query_limit: 5000,
             strict_operators: true,
             text_operators_ignore_case: false,
+            max_offset: None,
+            parentheses: true,
+            names_ignore_case: true,
+            too_many_records_code: "GSOBJ_1002".to_owned(),
             unmatched_rows: UnmatchedRows::Partial,
+            several_matches: SeveralMatches::UpdateAll,
+            repeated_keys: RepeatedKeys::LastWins,
+            unique_fields: Vec::new(),
+            unknown_fields: Unwanted::Refuse,
+            nulls: Nulls::Clear,
+            empty_texts: EmptyTexts::Keep,
+            delete_unknown_id: UnknownId::Gsobj1011,
+            token_failure: TokenFailure::Gateway,
             read_only_fields: Unwanted::Refuse,
             sfdcid_keys: true,
             raw_lookups_must_exist: true,
@@ -177,6 +295,7 @@ impl Default for Switches {
             people_async_polls: 0,
             bulk_error_column: "ERROR_MESSAGE".to_owned(),
             multi_select_separator: ';',
+            bulk_rows: BulkRows::Partial,
             bulk_empty_cells: EmptyCells::Ignore,
             bulk_unknown_columns: Unwanted::Refuse,
             bulk_polls: 0,

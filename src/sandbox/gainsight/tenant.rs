@@ -17,6 +17,7 @@ use super::bulk_export::Exports;
 use super::bulk_import::Imports;
 use super::catalog::Catalog;
 use super::json::Show;
+use super::mishap::Mishaps;
 use super::people_jobs::PeopleJobs;
 use super::quota::Quota;
 use super::reply::INVALID_FIELD;
@@ -38,6 +39,7 @@ pub(super) struct Tenant {
     pub(super) imports: Imports,
     pub(super) exports: Exports,
     pub(super) people_jobs: PeopleJobs,
+    pub(super) mishaps: Mishaps,
 }
 
 /// The tenant's credentials.
@@ -62,6 +64,7 @@ impl Tenant {
         logins: Logins,
         imports: Imports,
     ) -> Self {
+        catalog.set_ignore_case(switches.names_ignore_case);
         Self {
             store: RwLock::new(Store::new(&catalog)),
             catalog,
@@ -72,6 +75,7 @@ impl Tenant {
             imports,
             exports: Exports::default(),
             people_jobs: PeopleJobs::default(),
+            mishaps: Mishaps::default(),
         }
     }
 
@@ -97,6 +101,7 @@ impl Tenant {
 
     /// Sets the switches.
     pub(super) fn set_switches(&self, switches: Switches) {
+        self.catalog.set_ignore_case(switches.names_ignore_case);
         *self.switches.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(switches);
     }
 

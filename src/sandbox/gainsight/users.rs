@@ -124,7 +124,7 @@ async fn write(tenant: &Arc<Tenant>, body: Body, key: Option<&str>) -> Answer {
     };
     let bundles: Vec<Option<Json>> = body.records.iter_mut().map(|record| record.take("permissionBundles")).collect();
     let switches = tenant.switches();
-    let rules = Rules { formats: true, separator: switches.multi_select_separator };
+    let rules = Rules::of(&switches, true);
     let lookups = lookup_rules(&tenant.catalog, fields.object, body.lookups.as_ref(), rules).map_err(|fault| {
         let words = user_words(&fault, general);
         Reply::bad(words.code, words.desc)

@@ -1,6 +1,9 @@
 //! What several tests share.
 
+pub(crate) mod cutting;
 pub(crate) mod flaky;
+pub(crate) mod hiding;
 pub(crate) mod org;
 pub(crate) mod scripted;
 pub(crate) mod tables;
+pub(crate) mod tenant;

@@ -1,0 +1,199 @@
+//! Columns that grow cell by cell, straight from the bytes of a page.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::array::BooleanArray;
+use datafusion::arrow::array::BooleanBufferBuilder;
+use datafusion::arrow::array::NullBufferBuilder;
+use datafusion::arrow::array::PrimitiveArray;
+use datafusion::arrow::array::StringArray;
+use datafusion::arrow::buffer::OffsetBuffer;
+use datafusion::arrow::buffer::ScalarBuffer;
+use datafusion::arrow::datatypes::ArrowPrimitiveType;
+use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::Date32Type;
+use datafusion::arrow::datatypes::Decimal128Type;
+use datafusion::arrow::datatypes::Field;
+use datafusion::arrow::datatypes::Float64Type;
+use datafusion::arrow::datatypes::Int32Type;
+use datafusion::arrow::datatypes::Int64Type;
+use datafusion::arrow::datatypes::TimestampMicrosecondType;
+use datafusion::arrow::error::ArrowError;
+
+use super::cells;
+use super::types::SF_TYPE;
+
+/// A column under construction. An empty cell is null, and nothing else is.
+pub(super) struct Column {
+    kind: Kind,
+    nulls: NullBufferBuilder,
+    /// Decimal cells that had more digits than the field's scale.
+    rounded: u64,
+}
+
+enum Kind {
+    Text(Texts),
+    /// The record's own id: must be there and be one.
+    Id(Texts),
+    /// Another record's id, made 18 characters; text that is no id stays as it is.
+    Reference(Texts),
+    Boolean(BooleanBufferBuilder),
+    Int32(Vec<i32>),
+    Int64(Vec<i64>),
+    Float64(Vec<f64>),
+    Decimal {
+        values: Vec<i128>,
+        precision: u8,
+        scale: i8,
+    },
+    Date(Vec<i32>),
+    Instant(Vec<i64>),
+}
+
+/// The buffers of a text column.
+struct Texts {
+    bytes: Vec<u8>,
+    offsets: Vec<i32>,
+}
+
+impl Texts {
+    fn with_capacity(rows: usize, bytes: usize) -> Self {
+        let mut offsets = Vec::with_capacity(rows + 1);
+        offsets.push(0);
+        Self { bytes: Vec::with_capacity(bytes), offsets }
+    }
+
+    /// `None` when the column would be larger than its offsets can say.
+    fn push(&mut self, cell: &[u8]) -> Option<()> {
+        self.bytes.extend_from_slice(cell);
+        self.offsets.push(i32::try_from(self.bytes.len()).ok()?);
+        Some(())
+    }
+
+    /// Takes the column, and makes room for one as large.
+    fn take(&mut self) -> Self {
+        let next = Self::with_capacity(self.offsets.len(), self.bytes.len() + self.bytes.len() / 8);
+        std::mem::replace(self, next)
+    }
+}
+
+impl Column {
+    /// A column for this field; `None` for a type that no Salesforce field becomes.
+    pub(super) fn new(field: &Field, rows: usize) -> Option<Self> {
+        let texts = || Texts::with_capacity(rows, rows * 16);
+        let kind = match field.data_type() {
+            DataType::Utf8 => match field.metadata().get(SF_TYPE).map(String::as_str) {
+                Some("id") if !field.name().contains('.') => Kind::Id(texts()),
+                Some("id" | "reference" | "masterrecord") => Kind::Reference(texts()),
+                _ => Kind::Text(texts()),
+            },
+            DataType::Boolean => Kind::Boolean(BooleanBufferBuilder::new(rows)),
+            DataType::Int32 => Kind::Int32(Vec::with_capacity(rows)),
+            DataType::Int64 => Kind::Int64(Vec::with_capacity(rows)),
+            DataType::Float64 => Kind::Float64(Vec::with_capacity(rows)),
+            DataType::Decimal128(precision, scale) => {
+                Kind::Decimal { values: Vec::with_capacity(rows), precision: *precision, scale: *scale }
+            }
+            DataType::Date32 => Kind::Date(Vec::with_capacity(rows)),
+            DataType::Timestamp(_, _) => Kind::Instant(Vec::with_capacity(rows)),
+            _ => return None,
+        };
+        Some(Self { kind, nulls: NullBufferBuilder::new(rows), rounded: 0 })
+    }
+
+    /// Adds a cell; `None` if it is no value of this column.
+    pub(super) fn push(&mut self, cell: &[u8]) -> Option<()> {
+        if cell.is_empty() {
+            self.nulls.append_null();
+            return self.push_nothing();
+        }
+        match &mut self.kind {
+            Kind::Text(texts) => texts.push(cell)?,
+            Kind::Id(texts) => texts.push(&cells::id(cell)?)?,
+            Kind::Reference(texts) => match cells::id(cell) {
+                Some(id) => texts.push(&id)?,
+                None => texts.push(cell)?,
+            },
+            Kind::Boolean(values) => values.append(cells::boolean(cell)?),
+            Kind::Int32(values) => values.push(i32::try_from(cells::integer(cell)?).ok()?),
+            Kind::Int64(values) => values.push(cells::integer(cell)?),
+            Kind::Float64(values) => values.push(cells::float(cell)?),
+            Kind::Date(values) => values.push(cells::day(cell)?),
+            Kind::Instant(values) => values.push(cells::instant(cell)?),
+            Kind::Decimal { values, precision, scale } => {
+                let (value, inexact) = cells::decimal(cell, *scale)?;
+                if value.unsigned_abs() >= 10_u128.pow(u32::from(*precision)) {
+                    return None;
+                }
+                self.rounded += u64::from(inexact);
+                values.push(value);
+            }
+        }
+        self.nulls.append_non_null();
+        Some(())
+    }
+
+    fn push_nothing(&mut self) -> Option<()> {
+        match &mut self.kind {
+            Kind::Id(_) => return None,
+            Kind::Text(texts) | Kind::Reference(texts) => texts.push(&[])?,
+            Kind::Boolean(values) => values.append(false),
+            Kind::Int32(values) | Kind::Date(values) => values.push(0),
+            Kind::Int64(values) | Kind::Instant(values) => values.push(0),
+            Kind::Float64(values) => values.push(0.0),
+            Kind::Decimal { values, .. } => values.push(0),
+        }
+        Some(())
+    }
+
+    /// What a value of this column is called.
+    pub(super) fn wanted(&self) -> &'static str {
+        match self.kind {
+            Kind::Text(_) => "text that fits",
+            Kind::Id(_) | Kind::Reference(_) => "a Salesforce id",
+            Kind::Boolean(_) => "true or false",
+            Kind::Int32(_) => "a whole number of 32 bits",
+            Kind::Int64(_) => "a whole number of 64 bits",
+            Kind::Float64(_) => "a number",
+            Kind::Decimal { .. } => "a decimal number of the field's precision",
+            Kind::Date(_) => "a day",
+            Kind::Instant(_) => "an instant",
+        }
+    }
+
+    /// Cells rounded so far.
+    pub(super) fn rounded(&self) -> u64 {
+        self.rounded
+    }
+
+    /// Takes what was added as an array. Fails if a text is not UTF-8.
+    pub(super) fn take(&mut self) -> Result<ArrayRef, ArrowError> {
+        let nulls = self.nulls.finish();
+        Ok(match &mut self.kind {
+            Kind::Text(texts) | Kind::Id(texts) | Kind::Reference(texts) => {
+                let Texts { bytes, offsets } = texts.take();
+                let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
+                Arc::new(StringArray::try_new(offsets, bytes.into(), nulls)?)
+            }
+            Kind::Boolean(values) => Arc::new(BooleanArray::new(values.finish(), nulls)),
+            Kind::Int32(values) => Arc::new(PrimitiveArray::<Int32Type>::new(taken::<Int32Type>(values), nulls)),
+            Kind::Int64(values) => Arc::new(PrimitiveArray::<Int64Type>::new(taken::<Int64Type>(values), nulls)),
+            Kind::Float64(values) => Arc::new(PrimitiveArray::<Float64Type>::new(taken::<Float64Type>(values), nulls)),
+            Kind::Date(values) => Arc::new(PrimitiveArray::<Date32Type>::new(taken::<Date32Type>(values), nulls)),
+            Kind::Instant(values) => {
+                let values = taken::<TimestampMicrosecondType>(values);
+                Arc::new(PrimitiveArray::<TimestampMicrosecondType>::new(values, nulls).with_timezone("UTC"))
+            }
+            Kind::Decimal { values, precision, scale } => {
+                let array = PrimitiveArray::<Decimal128Type>::new(taken::<Decimal128Type>(values), nulls);
+                Arc::new(array.with_data_type(DataType::Decimal128(*precision, *scale)))
+            }
+        })
+    }
+}
+
+fn taken<T: ArrowPrimitiveType>(values: &mut Vec<T::Native>) -> ScalarBuffer<T::Native> {
+    let room = Vec::with_capacity(values.len());
+    std::mem::replace(values, room).into()
+}
