@@ -1,1 +1,170 @@
-//! A Salesforce org on loopback.
+//! A Salesforce org on loopback: OAuth, REST, SOQL and Bulk API 2.0 over generated records.
+//!
+//! ```text
+//!  /services/oauth2/*  logins ─┐
+//!  /services/data/*    rest ───┼─▶ org (sessions, limits, jobs) ─▶ soql ─▶ store (columns, snapshots) ◀─ generate
+//!  /__sandbox/*        control ┘                                              ▲
+//!                                                              schema: one TOML file per object
+//! ```
+//!
+//! # Promises
+//! * It is as strict as the real service where a document or a real client's recording says how that is; codes and texts are
+//!   the service's own. What it knowingly does differently stands in the module that does it.
+//! * A million contacts fit into some hundred megabytes, and result pages leave faster than a client can read them.
+//! * Time is the [`Clock`]'s; the same seed gives the same records, ids and credentials.
+
+mod bulk;
+mod control;
+mod describe;
+mod error;
+mod format;
+mod generate;
+mod ids;
+mod jwt;
+mod oauth;
+mod org;
+mod query;
+mod records;
+mod rest;
+mod rows;
+mod schema;
+mod soql;
+mod store;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+
+use super::server;
+use super::server::Server;
+use crate::clock::Clock;
+use crate::error::Result;
+
+/// What kind of org to start.
+#[derive(Debug, Clone)]
+pub struct OrgOptions {
+    /// Records, ids and credentials follow from it.
+    pub seed: u64,
+    /// Users, the integration user included.
+    pub users: usize,
+    /// Accounts: the first 503 are real companies, the others their subsidiaries.
+    pub accounts: usize,
+    /// Contacts.
+    pub contacts: usize,
+    /// Plants no records that a sync must refuse. Planted records come on top of the sizes above.
+    pub clean: bool,
+    /// The org's time.
+    pub clock: Clock,
+    /// API requests that a day allows.
+    pub daily_api_requests: u64,
+    /// How long a session lives after its last use.
+    pub session_lifetime: TimeDelta,
+    /// Each refresh gives a new refresh token and ends the old one.
+    pub rotate_refresh_tokens: bool,
+    /// PEM of the public key of the JWT bearer flow; none lets [`RunningOrg::jwt_private_key`] make a pair.
+    pub jwt_public_key: Option<String>,
+    /// Rows of a bulk result page when the client names no number.
+    pub page_rows: usize,
+    /// How often a poll finds a bulk job still in progress although its work is done.
+    pub polls_in_progress: u32,
+}
+
+impl Default for OrgOptions {
+    /// The demo: 40 users, 503 accounts, 2,000 contacts, an Enterprise org's limits.
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            users: 40,
+            accounts: 503,
+            contacts: 2000,
+            clean: false,
+            clock: Clock::system(),
+            daily_api_requests: 100_000,
+            session_lifetime: TimeDelta::hours(2),
+            rotate_refresh_tokens: false,
+            jwt_public_key: None,
+            page_rows: 250_000,
+            polls_in_progress: 0,
+        }
+    }
+}
+
+/// An org that is listening. Dropping it ends it.
+pub struct RunningOrg {
+    org: Arc<org::Org>,
+    server: Server,
+}
+
+/// Starts an org on `address`; port 0 takes a free one.
+///
+/// # Errors
+/// Config, if the address cannot be bound.
+pub async fn serve(options: OrgOptions, address: SocketAddr) -> Result<RunningOrg> {
+    let bound = server::bind(address).await?;
+    let url = format!("http://{}", bound.address());
+    let org = Arc::new(org::Org::new(options, url)?);
+    let routes = rest::routes(Arc::clone(&org));
+    let server = Server::on(bound, routes, org.clock.clone());
+    Ok(RunningOrg { org, server })
+}
+
+impl RunningOrg {
+    /// `http://127.0.0.1:PORT`: login host and instance at once.
+    pub fn url(&self) -> &str {
+        &self.org.url
+    }
+
+    /// The address with its real port.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// The org's 18-character id.
+    pub fn org_id(&self) -> &str {
+        self.org.id.as_str()
+    }
+
+    /// Consumer key of the connected app.
+    pub fn client_id(&self) -> &str {
+        &self.org.client_id
+    }
+
+    /// Consumer secret of the connected app.
+    pub fn client_secret(&self) -> &str {
+        &self.org.client_secret
+    }
+
+    /// The refresh token that the org begins with.
+    pub fn refresh_token(&self) -> String {
+        self.org.first_refresh_token()
+    }
+
+    /// User name of the integration user, under which all logins run.
+    pub fn username(&self) -> &'static str {
+        "integration@sandbox.example"
+    }
+
+    /// The org's clock; moving it moves the `Date` header and all time stamps to come.
+    pub fn clock(&self) -> Clock {
+        self.org.clock.clone()
+    }
+
+    /// Makes a key pair for the JWT bearer flow, registers its public half and returns the private one as PEM (PKCS #8).
+    ///
+    /// # Errors
+    /// Config, if a key is registered already; then its owner has the private half.
+    pub fn jwt_private_key(&self) -> Result<String> {
+        jwt::make_pair(&self.org.jwt_public_key)
+    }
+
+    /// Ends every session, as an administrator can.
+    pub fn end_sessions(&self) {
+        org::lock(&self.org.logins).sessions.clear();
+    }
+
+    /// Lets open answers finish, then ends.
+    pub async fn stop(self) {
+        self.server.stop().await;
+    }
+}

@@ -1,0 +1,81 @@
+//! `/__sandbox/…`: what a test or a demo may see and set, clearly apart from the service's own paths.
+//!
+//! `GET planted` · `GET counts` · `GET calls` · `POST limits` · `POST sessions/expire`; the clock is the server's.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::State;
+use axum::routing::get;
+use axum::routing::post;
+use serde_json::Value;
+use serde_json::json;
+
+use super::org::Org;
+use super::org::lock;
+
+/// The control paths.
+pub(super) fn routes() -> Router<Arc<Org>> {
+    Router::new()
+        .route("/__sandbox/planted", get(planted))
+        .route("/__sandbox/counts", get(counts))
+        .route("/__sandbox/calls", get(calls))
+        .route("/__sandbox/limits", post(limits))
+        .route("/__sandbox/sessions/expire", post(expire))
+}
+
+/// The records that are wrong on purpose.
+async fn planted(State(org): State<Arc<Org>>) -> Json<Value> {
+    Json(json!(org.planted))
+}
+
+/// Records by object: all, and those in the recycle bin; bytes of memory of the columns.
+async fn counts(State(org): State<Arc<Org>>) -> Json<Value> {
+    let store = org.snapshot();
+    let mut counts = serde_json::Map::new();
+    for (index, object) in store.schema.objects.iter().enumerate() {
+        let rows = store.table(index).rows();
+        let deleted = (0..rows as u32).filter(|row| store.flag(index, *row, "IsDeleted")).count();
+        counts.insert(object.name.clone(), json!({ "rows": rows, "deleted": deleted }));
+    }
+    counts.insert("memory_bytes".to_owned(), json!(store.memory()));
+    Json(Value::Object(counts))
+}
+
+/// Calls by class since the start.
+async fn calls(State(org): State<Arc<Org>>) -> Json<Value> {
+    Json(json!(org.calls()))
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Limit {
+    used: Option<u64>,
+    max: Option<u64>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(non_snake_case, reason = "the names of the limits in /limits")]
+struct Limits {
+    #[serde(default)]
+    DailyApiRequests: Limit,
+    #[serde(default)]
+    DailyBulkV2QueryJobs: Limit,
+}
+
+/// Sets limits and what is used of them.
+async fn limits(State(org): State<Arc<Org>>, Json(order): Json<Limits>) -> Json<Value> {
+    let (requests, jobs) = (order.DailyApiRequests, order.DailyBulkV2QueryJobs);
+    org.set_limits((requests.used, requests.max), (jobs.used, jobs.max));
+    Json(json!({ "set": true }))
+}
+
+/// Ends every session: the next call of each client meets `INVALID_SESSION_ID`.
+async fn expire(State(org): State<Arc<Org>>) -> Json<Value> {
+    let mut logins = lock(&org.logins);
+    let ended = logins.sessions.len();
+    logins.sessions.clear();
+    Json(json!({ "ended": ended }))
+}

@@ -1,0 +1,45 @@
+//! Refusals in the service's shape: an array of `{message, errorCode, fields}`.
+
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use axum::response::Response;
+use serde_json::json;
+
+/// One refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ApiError {
+    pub(crate) status: u16,
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+    /// Present in the body only for refusals of a record.
+    pub(crate) fields: Option<Vec<String>>,
+}
+
+impl ApiError {
+    /// A refusal with its HTTP status.
+    pub(crate) fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), fields: None }
+    }
+
+    /// Names the fields that are wrong.
+    pub(crate) fn fields<const N: usize>(mut self, fields: [&str; N]) -> Self {
+        self.fields = Some(fields.iter().map(|name| (*name).to_owned()).collect());
+        self
+    }
+
+    /// Nothing is at this address.
+    pub(crate) fn not_found() -> Self {
+        Self::new(404, "NOT_FOUND", "The requested resource does not exist")
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut error = json!({ "message": self.message, "errorCode": self.code });
+        if let Some(fields) = self.fields {
+            error["fields"] = json!(fields);
+        }
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (status, axum::Json(json!([error]))).into_response()
+    }
+}

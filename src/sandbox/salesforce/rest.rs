@@ -1,0 +1,306 @@
+//! `/services/data`: who calls, how often, what they ask for; the answers' common headers.
+//!
+//! Paths are matched as lists of segments, so a slash at the end does not matter, as with the real service.
+
+use std::io::Read;
+use std::io::Write;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::body::Bytes;
+use axum::body::to_bytes;
+use axum::extract::Request;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::http::HeaderValue;
+use axum::http::Method;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_ENCODING;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::response::Response;
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use serde_json::Value;
+use serde_json::json;
+use url::form_urlencoded;
+
+use super::bulk;
+use super::control;
+use super::describe;
+use super::error::ApiError;
+use super::oauth;
+use super::org::Org;
+use super::org::Session;
+use super::query;
+use super::records;
+use super::soql;
+
+/// The oldest and the newest API version that the org speaks.
+const VERSIONS: std::ops::RangeInclusive<u32> = 31..=67;
+/// The longest URI, and the longest URI with headers.
+const LONGEST_URI: usize = 16_384;
+/// The largest body.
+const LARGEST_BODY: usize = 160 << 20;
+/// JSON answers from this size on are compressed for clients that offer it.
+const WORTH_COMPRESSING: usize = 1024;
+
+/// One call of the API.
+pub(super) struct Call {
+    pub(super) org: Arc<Org>,
+    pub(super) session: Session,
+    /// `67` of `/services/data/v67.0`.
+    pub(super) version: u32,
+    /// `/services/data/v67.0`.
+    pub(super) base: String,
+    query: Vec<(String, String)>,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+pub(super) type Answer = Result<Response, ApiError>;
+
+impl Call {
+    /// A parameter of the query string.
+    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// The body as a JSON object.
+    pub(super) fn json(&self) -> Result<serde_json::Map<String, Value>, ApiError> {
+        serde_json::from_slice(&self.body).map_err(|cause| ApiError::new(400, "JSON_PARSER_ERROR", cause.to_string()))
+    }
+
+    /// Whether the client offers to take gzip.
+    pub(super) fn takes_gzip(&self) -> bool {
+        takes_gzip(&self.headers)
+    }
+}
+
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let offered = headers.get_all("accept-encoding").iter().filter_map(|value| value.to_str().ok());
+    offered.flat_map(|value| value.split(',')).any(|one| {
+        let (name, weight) = one.split_once(';').unwrap_or((one, ""));
+        name.trim().eq_ignore_ascii_case("gzip") && !matches!(weight.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
+    })
+}
+
+/// All paths of the org.
+pub(super) fn routes(org: Arc<Org>) -> Router {
+    control::routes().fallback(handle).with_state(org)
+}
+
+async fn handle(State(org): State<Arc<Org>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let uri = parts.uri.path_and_query().map_or("", |uri| uri.as_str());
+    let headers: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    // The edge answers these before any API is asked, in HTML.
+    if uri.len() > LONGEST_URI {
+        return html(StatusCode::URI_TOO_LONG, "URI Too Long");
+    }
+    if uri.len() + headers > LONGEST_URI {
+        return html(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Request Header Fields Too Large");
+    }
+    let Ok(body) = to_bytes(body, LARGEST_BODY).await else {
+        return html(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
+    };
+    let query: Vec<(String, String)> =
+        form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
+    let segments: Vec<&str> = parts.uri.path().split('/').filter(|segment| !segment.is_empty()).collect();
+    match (&parts.method, segments.as_slice()) {
+        (&Method::POST, ["services", "oauth2", "token"]) => oauth::token(&org, &parts.headers, &body),
+        (&Method::POST, ["services", "oauth2", "revoke"]) => oauth::revoke(&org, &body),
+        (_, ["services", "oauth2", "userinfo"]) => oauth::user_info(&org, &parts.headers),
+        (_, ["id", organization, user]) => oauth::identity(&org, &parts.headers, (organization, user), &query),
+        (&Method::GET, ["services", "data"]) => {
+            org.count("rest");
+            axum::Json(versions()).into_response()
+        }
+        (method, ["services", "data", version, rest @ ..]) => {
+            let gzip = takes_gzip(&parts.headers);
+            let mut answer = data(&org, method, version, rest, query, parts.headers, body).await;
+            if gzip {
+                answer = compressed(answer).await;
+            }
+            answer
+        }
+        _ => ApiError::not_found().into_response(),
+    }
+}
+
+fn html(status: StatusCode, text: &str) -> Response {
+    let body = format!("<html><head><title>Error</title></head><body><h1>{text}</h1></body></html>");
+    (status, [(CONTENT_TYPE, "text/html; charset=UTF-8")], body).into_response()
+}
+
+/// Compresses a whole JSON answer; bulk results compress themselves as they go.
+async fn compressed(answer: Response) -> Response {
+    let is_json = answer.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    if !is_json {
+        return answer;
+    }
+    let (mut parts, body) = answer.into_parts();
+    let Ok(whole) = to_bytes(body, usize::MAX).await else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    if whole.len() < WORTH_COMPRESSING {
+        return Response::from_parts(parts, Body::from(whole));
+    }
+    let mut encoder = GzEncoder::new(Vec::with_capacity(whole.len() / 4), Compression::fast());
+    match encoder.write_all(&whole).and_then(|()| encoder.finish()) {
+        Ok(small) => {
+            parts.headers.remove("content-length");
+            parts.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            Response::from_parts(parts, Body::from(small))
+        }
+        Err(_) => Response::from_parts(parts, Body::from(whole)),
+    }
+}
+
+/// `/services/data/vNN.0/…`.
+async fn data(
+    org: &Arc<Org>,
+    method: &Method,
+    version: &str,
+    rest: &[&str],
+    query: Vec<(String, String)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    org.count(if rest.first() == Some(&"jobs") { "bulk" } else { "rest" });
+    let number = version.strip_prefix('v').and_then(|text| text.strip_suffix(".0")).and_then(|text| text.parse().ok());
+    let Some(number) = number.filter(|number| VERSIONS.contains(number)) else {
+        return ApiError::not_found().into_response();
+    };
+    let session = match org.session(oauth::bearer_token(&headers).unwrap_or_default()) {
+        Ok(session) => session,
+        Err(refused) => return refused.into_response(),
+    };
+    let (allowed, info) = org.request();
+    let mut answer = match allowed.and_then(|()| unpacked(&headers, body)) {
+        Ok(body) => {
+            let base = format!("/services/data/{version}");
+            let call = Call { org: Arc::clone(org), session, version: number, base, query, headers, body };
+            route(call, method, rest).await.unwrap_or_else(IntoResponse::into_response)
+        }
+        Err(refused) => refused.into_response(),
+    };
+    if let Ok(info) = HeaderValue::from_str(&info) {
+        answer.headers_mut().insert("sforce-limit-info", info);
+    }
+    answer
+}
+
+/// The body without its `Content-Encoding`.
+fn unpacked(headers: &HeaderMap, body: Bytes) -> Result<Bytes, ApiError> {
+    if headers.get(CONTENT_ENCODING).is_none_or(|coding| coding.as_bytes() != b"gzip") {
+        return Ok(body);
+    }
+    let mut plain = Vec::new();
+    GzDecoder::new(body.as_ref())
+        .take(LARGEST_BODY as u64)
+        .read_to_end(&mut plain)
+        .map_err(|cause| ApiError::new(400, "INVALID_CONTENT_ENCODING", cause.to_string()))?;
+    Ok(plain.into())
+}
+
+async fn route(call: Call, method: &Method, rest: &[&str]) -> Answer {
+    match (method.as_str(), rest) {
+        ("GET" | "HEAD", []) => Ok(axum::Json(resources(&call.base)).into_response()),
+        ("GET", ["limits"]) => Ok(axum::Json(limits(&call.org)).into_response()),
+        ("GET", ["limits", "recordCount"]) => Ok(axum::Json(record_counts(&call)).into_response()),
+        ("GET", ["sobjects"]) => {
+            Ok(axum::Json(describe::global(&call.org.snapshot().schema, &call.base)).into_response())
+        }
+        ("GET", ["sobjects", object, "describe"]) => {
+            let store = call.org.snapshot();
+            let index = store.schema.find(object).ok_or_else(ApiError::not_found)?;
+            Ok(axum::Json(describe::object(&store.schema, index, &call.base)).into_response())
+        }
+        ("GET", ["sobjects", object]) => {
+            let store = call.org.snapshot();
+            let index = store.schema.find(object).ok_or_else(ApiError::not_found)?;
+            let summary = describe::summary(&store.schema.objects[index], &call.base);
+            Ok(axum::Json(json!({ "objectDescribe": summary, "recentItems": [] })).into_response())
+        }
+        ("POST", ["sobjects", object]) => records::create(&call, object),
+        ("GET", ["sobjects", object, id]) => records::read(&call, object, id),
+        ("PATCH", ["sobjects", object, id]) => records::update(&call, object, id),
+        ("DELETE", ["sobjects", object, id]) => records::delete(&call, object, id),
+        ("GET", ["query"]) => query::start(call, false).await,
+        ("GET", ["queryAll"]) => query::start(call, true).await,
+        ("GET", ["query" | "queryAll", locator]) => query::next(&call, locator),
+        ("GET", ["jobs", "query"]) => bulk::list(&call),
+        ("POST", ["jobs", "query"]) => bulk::create(&call),
+        ("GET", ["jobs", "query", id]) => bulk::show(&call, id),
+        ("PATCH", ["jobs", "query", id]) => bulk::abort(&call, id),
+        ("DELETE", ["jobs", "query", id]) => bulk::delete(&call, id),
+        ("GET", ["jobs", "query", id, "results"]) => bulk::results(&call, id),
+        ("GET", ["jobs", "query", id, "resultPages"]) => bulk::result_pages(&call, id),
+        (
+            _,
+            [] | ["limits" | "query" | "queryAll" | "sobjects", ..] | ["jobs", "query", ..],
+        ) => {
+            let text = format!("HTTP Method '{method}' not allowed. Allowed are GET, POST, PATCH, DELETE");
+            Err(ApiError::new(405, "METHOD_NOT_ALLOWED", text))
+        }
+        _ => Err(ApiError::not_found()),
+    }
+}
+
+/// `GET /services/data`.
+fn versions() -> Value {
+    let one = |number: u32| {
+        // Three releases a year; v67 is Summer '26.
+        let season = ["Winter", "Spring", "Summer"][((number + 2) % 3) as usize];
+        let year = 26 - i64::from((67 - number) / 3);
+        json!({ "label": format!("{season} '{year:02}"), "url": format!("/services/data/v{number}.0"), "version": format!("{number}.0") })
+    };
+    VERSIONS.map(one).collect()
+}
+
+fn resources(base: &str) -> Value {
+    let all = ["jobs", "limits", "query", "queryAll", "sobjects"];
+    Value::Object(all.iter().map(|name| ((*name).to_owned(), json!(format!("{base}/{name}")))).collect())
+}
+
+/// `GET /limits`. Only the two that are counted go down.
+fn limits(org: &Org) -> Value {
+    let [(requests, max_requests), (jobs, max_jobs)] = org.usage();
+    let rest = |used: u64, max: u64| json!({ "Max": max, "Remaining": max.saturating_sub(used) });
+    json!({
+        "ConcurrentAsyncGetReportInstances": rest(0, 200),
+        "DailyApiRequests": rest(requests, max_requests),
+        "DailyBulkApiBatches": rest(0, 15_000),
+        "DailyBulkV2QueryFileStorageMB": rest(0, 976_562),
+        "DailyBulkV2QueryJobs": rest(jobs, max_jobs),
+        "DailyDeliveredPlatformEvents": rest(0, 25_000),
+        "DailyStreamingApiEvents": rest(0, 200_000),
+        "DataStorageMB": rest(0, 10_240),
+        "FileStorageMB": rest(0, 10_240),
+        "HourlyPublishedPlatformEvents": rest(0, 250_000),
+        "SingleEmail": rest(0, 5_000),
+    })
+}
+
+/// `GET /limits/recordCount?sObjects=A,B`.
+fn record_counts(call: &Call) -> Value {
+    let store = call.org.snapshot();
+    let wanted = call.parameter("sObjects").unwrap_or_default();
+    let counts: Vec<_> = wanted
+        .split(',')
+        .filter_map(|name| store.schema.find(name.trim()))
+        .map(|object| json!({ "count": store.table(object).rows(), "name": store.schema.objects[object].name }))
+        .collect();
+    json!({ "sObjects": counts })
+}
+
+/// Reads and binds a query, for REST and for bulk jobs.
+pub(super) fn bind(call: &Call, text: &str) -> Result<(super::store::Store, soql::Query, soql::Bound), ApiError> {
+    let query = soql::parse(text)?;
+    let store = call.org.snapshot();
+    let bound = soql::Bound::new(&query, &store, call.org.clock.now())?;
+    Ok((store, query, bound))
+}

@@ -1,0 +1,142 @@
+//! A column of text: one offset per row into one buffer; repeated values are kept once while they are few.
+
+use std::collections::HashMap;
+
+/// Offset of a row without a value.
+const NONE: u32 = u32::MAX;
+/// More different values than this in one segment, and the column stops looking for repeats.
+const DICTIONARY: usize = 2048;
+
+/// The text values of one segment. Rows behind its end have none.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TextColumn {
+    starts: Vec<u32>,
+    /// Each value: its length and a mark as a variable-length number, then its bytes.
+    bytes: Vec<u8>,
+    repeats: Option<HashMap<Box<str>, u32>>,
+    distinct: usize,
+}
+
+/// A value and whether it holds a quote, which CSV must double.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Text<'a> {
+    pub(crate) value: &'a str,
+    pub(crate) quoted: bool,
+}
+
+impl TextColumn {
+    /// The value of a row.
+    pub(crate) fn get(&self, row: usize) -> Option<Text<'_>> {
+        match self.starts.get(row) {
+            None | Some(&NONE) => None,
+            Some(start) => Some(self.at(*start as usize)),
+        }
+    }
+
+    fn at(&self, mut start: usize) -> Text<'_> {
+        let mut header = 0u64;
+        let mut shift = 0;
+        loop {
+            let byte = self.bytes[start];
+            start += 1;
+            header |= u64::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte < 0x80 {
+                break;
+            }
+        }
+        let value = &self.bytes[start..start + (header >> 1) as usize];
+        // Only whole strings go in; the check costs less than the copy that follows it.
+        Text { value: std::str::from_utf8(value).unwrap_or_default(), quoted: header & 1 == 1 }
+    }
+
+    /// Sets the value of a row; an empty one is none.
+    pub(crate) fn set(&mut self, row: usize, value: Option<&str>) {
+        let start = match value {
+            None | Some("") => NONE,
+            Some(value) => self.keep(value),
+        };
+        if self.starts.len() <= row {
+            if start == NONE {
+                return;
+            }
+            self.starts.resize(row + 1, NONE);
+        }
+        self.starts[row] = start;
+    }
+
+    fn keep(&mut self, value: &str) -> u32 {
+        if self.distinct < DICTIONARY {
+            let repeats = self.repeats.get_or_insert_default();
+            if let Some(start) = repeats.get(value) {
+                return *start;
+            }
+            let start = append(&mut self.bytes, value);
+            repeats.insert(value.into(), start);
+            self.distinct += 1;
+            if self.distinct == DICTIONARY {
+                self.repeats = None;
+            }
+            return start;
+        }
+        append(&mut self.bytes, value)
+    }
+
+    /// Bytes of memory in use.
+    pub(crate) fn memory(&self) -> usize {
+        self.starts.capacity() * 4 + self.bytes.capacity()
+    }
+
+    /// Gives back what growing left over.
+    pub(crate) fn shrink(&mut self) {
+        self.starts.shrink_to_fit();
+        self.bytes.shrink_to_fit();
+    }
+}
+
+fn append(bytes: &mut Vec<u8>, value: &str) -> u32 {
+    let start = bytes.len() as u32;
+    let mut header = ((value.len() as u64) << 1) | u64::from(value.contains('"'));
+    while header >= 0x80 {
+        bytes.push(header as u8 | 0x80);
+        header >>= 7;
+    }
+    bytes.push(header as u8);
+    bytes.extend_from_slice(value.as_bytes());
+    start
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_come_back_as_they_went_in() {
+        let mut column = TextColumn::default();
+        let long = "x\"".repeat(70_000);
+        column.set(3, Some("Grüße"));
+        column.set(5, Some(&long));
+        column.set(6, Some(""));
+        assert_eq!(column.get(0), None);
+        assert_eq!(column.get(3), Some(Text { value: "Grüße", quoted: false }));
+        assert_eq!(column.get(5), Some(Text { value: &long, quoted: true }));
+        assert_eq!((column.get(6), column.get(100)), (None, None));
+        column.set(3, None);
+        assert_eq!(column.get(3), None);
+    }
+
+    #[test]
+    fn repeats_cost_an_offset_only() {
+        let mut column = TextColumn::default();
+        for row in 0..10_000 {
+            column.set(row, Some(["Sales", "Marketing"][row % 2]));
+        }
+        assert_eq!(column.bytes.len(), 16);
+        for row in 10_000..20_000 {
+            column.set(row, Some(&format!("value {row}")));
+        }
+        assert!(column.repeats.is_none());
+        assert_eq!(column.get(19_999).unwrap().value, "value 19999");
+        assert_eq!(column.get(1).unwrap().value, "Marketing");
+    }
+}
