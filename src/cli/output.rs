@@ -1,6 +1,6 @@
 //! Answers on stdout in four forms, everything else on stderr.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
@@ -12,6 +12,9 @@ use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use crate::error::Error;
 use crate::error::Result;
+
+/// Width of a table where there is no terminal to ask.
+const PAGE_WIDTH: u16 = 150;
 
 /// How an answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -93,6 +96,9 @@ pub(crate) fn is_closed_pipe(error: &Error) -> bool {
 pub(crate) fn table(batches: &[RecordBatch]) -> Result<Table> {
     let mut table = Table::new();
     table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    if !io::stdout().is_terminal() {
+        table.set_width(PAGE_WIDTH);
+    }
     let Some(first) = batches.first() else { return Ok(table) };
     let schema = first.schema();
     table.set_header(schema.fields().iter().map(|field| field.name().clone()));

@@ -82,9 +82,10 @@ impl Edits {
 
 /// Makes the edits.
 pub(super) async fn make(org: &RunningOrg, planted: &[Planted]) -> Result<Edits> {
+    Visitor::enter(org).await?.pass_time(A_DAY).await?;
+    // A session does not live that long.
     let visitor = Visitor::enter(org).await?;
     let planted: BTreeSet<&str> = planted.iter().map(|row| row.id.as_str()).collect();
-    visitor.pass_time(A_DAY).await?;
 
     let accounts = visitor.query("SELECT Id, Name FROM Account ORDER BY Id LIMIT 20").await?;
     let account = accounts

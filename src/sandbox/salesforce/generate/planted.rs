@@ -50,7 +50,7 @@ pub(super) fn plant(store: &mut Store, now: i64, users: &Users) -> Result<Vec<Pl
     let [parent, first, last, email, title, contact_owner] =
         fields(&schema, contact, ["AccountId", "FirstName", "LastName", "Email", "Title", "OwnerId"])?;
     let has_accounts = store.table(account).rows() > 1;
-    let mut add = |store: &mut Store, names: (&str, &str), address: &str, of: Option<u32>, days: i64| {
+    let add = |store: &mut Store, names: (&str, &str), address: &str, of: Option<u32>, days: i64| {
         let mut record = Record::new(store, contact);
         record.text(first, names.0);
         record.text(last, names.1);
