@@ -32,3 +32,4 @@ pub mod project;
 pub mod secrets;
 
 pub use problem::{Problem, Problems};
+pub use words::nearest;

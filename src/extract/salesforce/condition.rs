@@ -23,8 +23,8 @@ const CLAUSES: [(&str, Option<&str>); 10] = [
     ("FROM", None),
 ];
 
-/// Returns the condition without outer blanks, or says what is wrong with it.
-pub(super) fn checked(condition: &str) -> Result<&str> {
+/// Returns the condition without outer blanks, or says what is wrong with it. Needs no org.
+pub fn checked(condition: &str) -> Result<&str> {
     let condition = condition.trim();
     let wrong =
         |what: String, hint: String| Err(Error::config(format!("the condition `{condition}` {what}")).hint(hint));

@@ -31,6 +31,7 @@ mod split;
 mod suggest;
 mod types;
 
+pub use condition::checked as checked_condition;
 pub use prepare::Prepared;
 pub use prepare::SourceRequest;
 pub use prepare::prepare;

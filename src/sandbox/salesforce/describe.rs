@@ -140,7 +140,10 @@ fn field(object: &ObjectDef, field: &FieldDef) -> Value {
         ("filterable", json!(filterable)),
         ("filteredLookupInfo", Value::Null),
         ("formulaTreatNullNumberAsZero", json!(false)),
-        ("groupable", json!(filterable && !matches!(field.kind, Kind::Double | Kind::Currency | Kind::Percent | Kind::Datetime))),
+        (
+            "groupable",
+            json!(filterable && !matches!(field.kind, Kind::Double | Kind::Currency | Kind::Percent | Kind::Datetime)),
+        ),
         ("highScaleNumber", json!(false)),
         ("htmlFormatted", json!(false)),
         ("idLookup", json!(field.id_lookup || field.kind == Kind::Id || field.external_id)),

@@ -126,9 +126,8 @@ fn bearer(org: &Arc<Org>, form: &Form) -> Response {
 fn user_named(store: &Store, username: &str) -> Option<u32> {
     let user = store.schema.find("User")?;
     let field = store.schema.objects[user].find("Username")?;
-    (0..store.table(user).rows() as u32).find(|row| {
-        matches!(store.cell(user, *row, field), Cell::Text(text) if text.eq_ignore_ascii_case(username))
-    })
+    (0..store.table(user).rows() as u32)
+        .find(|row| matches!(store.cell(user, *row, field), Cell::Text(text) if text.eq_ignore_ascii_case(username)))
 }
 
 fn grant(org: &Arc<Org>, user: u32, refresh_token: Option<String>) -> Response {

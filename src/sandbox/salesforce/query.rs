@@ -76,7 +76,8 @@ pub(super) fn next(call: &Call, locator: &str) -> Answer {
     let (id, from) = locator.rsplit_once('-').ok_or_else(dead)?;
     let from: usize = from.parse().map_err(|_| dead())?;
     let cursors = lock(&call.org.cursors);
-    let cursor = cursors.iter().find(|(known, _)| known == id).map(|(_, cursor)| Arc::clone(cursor)).ok_or_else(dead)?;
+    let cursor =
+        cursors.iter().find(|(known, _)| known == id).map(|(_, cursor)| Arc::clone(cursor)).ok_or_else(dead)?;
     drop(cursors);
     if from >= cursor.rows.len() {
         return Err(dead());

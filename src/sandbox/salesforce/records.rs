@@ -119,7 +119,11 @@ fn find(store: &Store, object: &str, id: &str) -> Result<(ObjectIndex, u32), Api
     let object = store.schema.find(object).ok_or_else(ApiError::not_found)?;
     let malformed = || {
         let name = &store.schema.objects[object].name;
-        ApiError::new(404, "NOT_FOUND", format!("Provided external ID field does not exist or is not accessible: {id} ({name})"))
+        ApiError::new(
+            404,
+            "NOT_FOUND",
+            format!("Provided external ID field does not exist or is not accessible: {id} ({name})"),
+        )
     };
     let id = Id::parse(id).ok_or_else(malformed)?;
     let row = store.row(object, &id).ok_or_else(ApiError::not_found)?;
@@ -293,8 +297,14 @@ fn convert(store: &Store, field: &FieldDef, value: &Json) -> Result<Checked, Api
         Storage::Boolean => plain(Value::Boolean(value.as_bool().ok_or_else(wrong)?)),
         Storage::Integer => {
             let number = value.as_i64().ok_or_else(wrong)?;
-            let range = if field.kind == Kind::Int { i64::from(i32::MIN)..=i64::from(i32::MAX) } else { i64::MIN + 1..=i64::MAX };
-            if !range.contains(&number) || (field.digits > 0 && number.unsigned_abs() >= 10u64.saturating_pow(field.digits)) {
+            let range = if field.kind == Kind::Int {
+                i64::from(i32::MIN)..=i64::from(i32::MAX)
+            } else {
+                i64::MIN + 1..=i64::MAX
+            };
+            if !range.contains(&number)
+                || (field.digits > 0 && number.unsigned_abs() >= 10u64.saturating_pow(field.digits))
+            {
                 return Err(out_of_range(field, &number.to_string()));
             }
             plain(Value::Whole(number))

@@ -137,7 +137,8 @@ fn html(status: StatusCode, text: &str) -> Response {
 
 /// Compresses a whole JSON answer; bulk results compress themselves as they go.
 async fn compressed(answer: Response) -> Response {
-    let is_json = answer.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    let is_json =
+        answer.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
     if !is_json {
         return answer;
     }
@@ -239,10 +240,7 @@ async fn route(call: Call, method: &Method, rest: &[&str]) -> Answer {
         ("DELETE", ["jobs", "query", id]) => bulk::delete(&call, id),
         ("GET", ["jobs", "query", id, "results"]) => bulk::results(&call, id),
         ("GET", ["jobs", "query", id, "resultPages"]) => bulk::result_pages(&call, id),
-        (
-            _,
-            [] | ["limits" | "query" | "queryAll" | "sobjects", ..] | ["jobs", "query", ..],
-        ) => {
+        (_, [] | ["limits" | "query" | "queryAll" | "sobjects", ..] | ["jobs", "query", ..]) => {
             let text = format!("HTTP Method '{method}' not allowed. Allowed are GET, POST, PATCH, DELETE");
             Err(ApiError::new(405, "METHOD_NOT_ALLOWED", text))
         }
@@ -254,7 +252,7 @@ async fn route(call: Call, method: &Method, rest: &[&str]) -> Answer {
 fn versions() -> Value {
     let one = |number: u32| {
         // Three releases a year; v67 is Summer '26.
-        let season = ["Winter", "Spring", "Summer"][((number + 2) % 3) as usize];
+        let season = ["Spring", "Summer", "Winter"][(number % 3) as usize];
         let year = 26 - i64::from((67 - number) / 3);
         json!({ "label": format!("{season} '{year:02}"), "url": format!("/services/data/v{number}.0"), "version": format!("{number}.0") })
     };

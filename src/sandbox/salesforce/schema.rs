@@ -167,7 +167,10 @@ pub(crate) enum Storage {
     /// A row of the one parent object.
     Row,
     /// First name and last name, joined by a blank.
-    Name { first: Option<FieldIndex>, last: FieldIndex },
+    Name {
+        first: Option<FieldIndex>,
+        last: FieldIndex,
+    },
     /// The parts of an address by their suffix (`Street`, `City`, …).
     Address(Vec<(&'static str, FieldIndex)>),
 }
@@ -299,9 +302,9 @@ impl ObjectDef {
             Kind::Time => Storage::Time,
             Kind::Address => {
                 let prefix = field.name.strip_suffix("Address").ok_or("an address field ends in Address")?;
-                let parts = ADDRESS_PARTS.iter().filter_map(|(suffix, key)| {
-                    Some((*key, *names.get(&format!("{prefix}{suffix}").to_lowercase())?))
-                });
+                let parts = ADDRESS_PARTS
+                    .iter()
+                    .filter_map(|(suffix, key)| Some((*key, *names.get(&format!("{prefix}{suffix}").to_lowercase())?)));
                 Storage::Address(parts.collect())
             }
             _ => Storage::Text,

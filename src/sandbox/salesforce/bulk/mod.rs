@@ -202,7 +202,8 @@ impl Job {
 
     fn dialect(&self) -> Dialect {
         let byte = DELIMITERS.iter().find(|(name, _)| *name == self.delimiter).map_or(b',', |(_, byte)| *byte);
-        let line_end: &[u8] = LINE_ENDS.iter().find(|(name, _)| *name == self.line_ending).map_or(b"\n", |(_, end)| *end);
+        let line_end: &[u8] =
+            LINE_ENDS.iter().find(|(name, _)| *name == self.line_ending).map_or(b"\n", |(_, end)| *end);
         Dialect { delimiter: byte, line_end }
     }
 

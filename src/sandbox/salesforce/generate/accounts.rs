@@ -39,16 +39,43 @@ struct Company {
 
 /// What tells a subsidiary from its parent.
 const VARIANTS: [&str; 26] = [
-    "Deutschland GmbH", "France S.A.S.", "UK Ltd.", "Japan K.K.", "Nederland B.V.", "Italia S.p.A.", "Brasil Ltda.",
-    "(Shanghai) Co., Ltd.", "Canada Inc.", "Australia Pty Ltd", "India Pvt. Ltd.", "Österreich AG", "España, S.L.",
-    "Türkiye A.Ş.", "Ventures LLC", "Services, Inc.", "Digital", "Research & Development", "Logistics", "Healthcare",
-    "\"Labs\"", "Finance", "Retail", "Energy", "Real Estate", "Foundation",
+    "Deutschland GmbH",
+    "France S.A.S.",
+    "UK Ltd.",
+    "Japan K.K.",
+    "Nederland B.V.",
+    "Italia S.p.A.",
+    "Brasil Ltda.",
+    "(Shanghai) Co., Ltd.",
+    "Canada Inc.",
+    "Australia Pty Ltd",
+    "India Pvt. Ltd.",
+    "Österreich AG",
+    "España, S.L.",
+    "Türkiye A.Ş.",
+    "Ventures LLC",
+    "Services, Inc.",
+    "Digital",
+    "Research & Development",
+    "Logistics",
+    "Healthcare",
+    "\"Labs\"",
+    "Finance",
+    "Retail",
+    "Energy",
+    "Real Estate",
+    "Foundation",
 ];
 /// Headquarters outside the United States: how the list names the country.
 const ABROAD: [(&str, &str); 8] = [
-    ("Ireland", "Ireland"), ("UK", "United Kingdom"), ("United Kingdom", "United Kingdom"),
-    ("Switzerland", "Switzerland"), ("Netherlands", "Netherlands"), ("Bermuda", "Bermuda"),
-    ("Canada", "Canada"), ("Luxembourg", "Luxembourg"),
+    ("Ireland", "Ireland"),
+    ("UK", "United Kingdom"),
+    ("United Kingdom", "United Kingdom"),
+    ("Switzerland", "Switzerland"),
+    ("Netherlands", "Netherlands"),
+    ("Bermuda", "Bermuda"),
+    ("Canada", "Canada"),
+    ("Luxembourg", "Luxembourg"),
 ];
 const TYPES: [&str; 6] =
     ["Customer - Direct", "Customer - Direct", "Customer - Channel", "Prospect", "Technology Partner", "Competitor"];
@@ -56,20 +83,63 @@ const TYPES: [&str; 6] =
 /// Writes the accounts.
 pub(super) fn fill(store: &mut Store, sizes: Sizes, now: i64, users: &Users) -> Result<Accounts> {
     let mut reader = csv::Reader::from_reader(COMPANIES.as_bytes());
-    let companies = reader.deserialize().collect::<Result<Vec<Company>, _>>().map_err(|cause| {
-        Error::bug("the list of companies in the sandbox's data cannot be read").source(cause)
-    })?;
+    let companies = reader
+        .deserialize()
+        .collect::<Result<Vec<Company>, _>>()
+        .map_err(|cause| Error::bug("the list of companies in the sandbox's data cannot be read").source(cause))?;
     let schema = std::sync::Arc::clone(&store.schema);
     let account = object(&schema, "Account")?;
     let audit = Audit::new(&schema, account)?;
     let names = [
-        "Name", "Type", "ParentId", "BillingStreet", "BillingCity", "BillingState", "BillingPostalCode",
-        "BillingCountry", "Phone", "Website", "Industry", "AnnualRevenue", "NumberOfEmployees", "Ownership",
-        "TickerSymbol", "Description", "Rating", "AccountNumber", "OwnerId", "AccountSource", "YearStarted", "SicDesc",
+        "Name",
+        "Type",
+        "ParentId",
+        "BillingStreet",
+        "BillingCity",
+        "BillingState",
+        "BillingPostalCode",
+        "BillingCountry",
+        "Phone",
+        "Website",
+        "Industry",
+        "AnnualRevenue",
+        "NumberOfEmployees",
+        "Ownership",
+        "TickerSymbol",
+        "Description",
+        "Rating",
+        "AccountNumber",
+        "OwnerId",
+        "AccountSource",
+        "YearStarted",
+        "SicDesc",
         "LastActivityDate",
     ];
-    let [name, kind, parent, street, city, state, code, country, phone, website, industry, revenue, employees, ownership, ticker, description, rating, number, owner, source, year, sic, activity] =
-        fields(&schema, account, names)?;
+    let [
+        name,
+        kind,
+        parent,
+        street,
+        city,
+        state,
+        code,
+        country,
+        phone,
+        website,
+        industry,
+        revenue,
+        employees,
+        ownership,
+        ticker,
+        description,
+        rating,
+        number,
+        owner,
+        source,
+        year,
+        sic,
+        activity,
+    ] = fields(&schema, account, names)?;
     let cultures = Cultures::new();
     let mut dice = Dice::new(sizes.seed, 2);
     let mut accounts = Accounts { domains: Vec::with_capacity(sizes.accounts) };
@@ -145,7 +215,10 @@ pub(super) fn fill(store: &mut Store, sizes: Sizes, now: i64, users: &Users) -> 
             record.text(source, dice.pick(&["Web", "Partner Referral", "Other"]));
         }
         if at % 50 == 7 {
-            record.text(description, "Key account.\nSays: \"NA\" means North America, not null; 50% off, 100€.\r\n\tRenewal in Q3 🎉");
+            record.text(
+                description,
+                "Key account.\nSays: \"NA\" means North America, not null; 50% off, 100€.\r\n\tRenewal in Q3 🎉",
+            );
         }
         if dice.chance(400) {
             record.whole(activity, (now - dice.below(300 * 86_400) as i64).div_euclid(super::DAY));

@@ -14,9 +14,26 @@ use crate::sandbox::salesforce::store::NO_ROW;
 use crate::sandbox::salesforce::store::Store;
 
 const TITLES: [&str; 20] = [
-    "CEO", "CFO", "CIO", "VP, Engineering", "VP Customer Success", "Director, IT", "Director of Operations",
-    "Head of Procurement", "IT Manager", "Product Manager", "Purchasing Agent", "Data Engineer", "Administrator",
-    "Geschäftsführer", "Directeur général", "部長", "经理", "Chief \"Happiness\" Officer", "Analyst 📈", "Systems Architect",
+    "CEO",
+    "CFO",
+    "CIO",
+    "VP, Engineering",
+    "VP Customer Success",
+    "Director, IT",
+    "Director of Operations",
+    "Head of Procurement",
+    "IT Manager",
+    "Product Manager",
+    "Purchasing Agent",
+    "Data Engineer",
+    "Administrator",
+    "Geschäftsführer",
+    "Directeur général",
+    "部長",
+    "经理",
+    "Chief \"Happiness\" Officer",
+    "Analyst 📈",
+    "Systems Architect",
 ];
 const DEPARTMENTS: [&str; 8] = ["IT", "Finance", "Operations", "R&D", "Procurement", "Legal", "HR", "Sales, EMEA"];
 const SALUTATIONS: [&str; 5] = ["Mr.", "Ms.", "Mrs.", "Dr.", "Prof."];
@@ -32,12 +49,53 @@ pub(super) fn fill(store: &mut Store, sizes: Sizes, now: i64, users: &Users, acc
     let contact = object(&schema, "Contact")?;
     let audit = Audit::new(&schema, contact)?;
     let names = [
-        "AccountId", "LastName", "FirstName", "Salutation", "Email", "Title", "Department", "Phone", "MobilePhone",
-        "ReportsToId", "LeadSource", "Birthdate", "MailingStreet", "MailingCity", "MailingState", "MailingPostalCode",
-        "MailingCountry", "OwnerId", "HasOptedOutOfEmail", "DoNotCall", "IsDeleted", "Description",
+        "AccountId",
+        "LastName",
+        "FirstName",
+        "Salutation",
+        "Email",
+        "Title",
+        "Department",
+        "Phone",
+        "MobilePhone",
+        "ReportsToId",
+        "LeadSource",
+        "Birthdate",
+        "MailingStreet",
+        "MailingCity",
+        "MailingState",
+        "MailingPostalCode",
+        "MailingCountry",
+        "OwnerId",
+        "HasOptedOutOfEmail",
+        "DoNotCall",
+        "IsDeleted",
+        "Description",
     ];
-    let [account, last, first, salutation, email, title, department, phone, mobile, reports, source, birth, street, city, state, code, country, owner, opted_out, no_call, deleted, description] =
-        fields(&schema, contact, names)?;
+    let [
+        account,
+        last,
+        first,
+        salutation,
+        email,
+        title,
+        department,
+        phone,
+        mobile,
+        reports,
+        source,
+        birth,
+        street,
+        city,
+        state,
+        code,
+        country,
+        owner,
+        opted_out,
+        no_call,
+        deleted,
+        description,
+    ] = fields(&schema, contact, names)?;
     let cultures = Cultures::new();
     let mut dice = Dice::new(sizes.seed, 3);
     let mut above = vec![NO_ROW; accounts.domains.len()];

@@ -63,8 +63,14 @@ impl Cultures {
             ("San José", "California", "951"),
             ("St. Louis", "Missouri", "631"),
         ];
-        let de: &[_] = &[("München", "Bayern", "803"), ("Köln", "", "506"), ("Dresden", "Sachsen", "010"), ("Zwickau", "Sachsen", "080")];
-        let fr: &[_] = &[("Paris", "", "750"), ("Bourg-en-Bresse", "", "010"), ("Saint-Étienne", "", "420"), ("Nîmes", "", "300")];
+        let de: &[_] = &[
+            ("München", "Bayern", "803"),
+            ("Köln", "", "506"),
+            ("Dresden", "Sachsen", "010"),
+            ("Zwickau", "Sachsen", "080"),
+        ];
+        let fr: &[_] =
+            &[("Paris", "", "750"), ("Bourg-en-Bresse", "", "010"), ("Saint-Étienne", "", "420"), ("Nîmes", "", "300")];
         let it: &[_] = &[("Roma", "RM", "001"), ("L'Aquila", "AQ", "671"), ("Cagliari", "CA", "091")];
         let jp: &[_] = &[("札幌市", "北海道", "060"), ("千代田区", "東京都", "100"), ("大阪市", "大阪府", "530")];
         let cn: &[_] = &[("上海", "上海市", "200"), ("深圳", "广东省", "518"), ("北京", "北京市", "100")];

@@ -106,7 +106,9 @@ fn fields<const N: usize>(schema: &Schema, object: ObjectIndex, names: [&str; N]
 
 /// The position of an object.
 fn object(schema: &Schema, name: &'static str) -> Result<ObjectIndex> {
-    schema.find(name).ok_or_else(|| Error::bug("the sandbox has no file for an object it fills").context("object", name))
+    schema
+        .find(name)
+        .ok_or_else(|| Error::bug("the sandbox has no file for an object it fills").context("object", name))
 }
 
 /// A record that is being made.

@@ -17,9 +17,20 @@ pub(super) struct Users {
 }
 
 const TITLES: [&str; 14] = [
-    "Account Executive", "Customer Success Manager", "Sr. Customer Success Manager", "Sales Engineer", "VP, Sales",
-    "Support Engineer", "Renewals Manager", "Director of Customer Success", "Solutions Architect", "Marketing Manager",
-    "RevOps Analyst", "Chief Customer Officer", "Onboarding Specialist 🚀", "Account Manager (EMEA)",
+    "Account Executive",
+    "Customer Success Manager",
+    "Sr. Customer Success Manager",
+    "Sales Engineer",
+    "VP, Sales",
+    "Support Engineer",
+    "Renewals Manager",
+    "Director of Customer Success",
+    "Solutions Architect",
+    "Marketing Manager",
+    "RevOps Analyst",
+    "Chief Customer Officer",
+    "Onboarding Specialist 🚀",
+    "Account Manager (EMEA)",
 ];
 const DEPARTMENTS: [&str; 6] = ["Sales", "Customer Success", "Support", "Marketing", "Operations", "R&D"];
 /// Users that are not people of the company: user type, profile.
@@ -34,12 +45,55 @@ pub(super) fn fill(store: &mut Store, sizes: Sizes, now: i64) -> Result<Users> {
     let user = object(&schema, "User")?;
     let audit = Audit::new(&schema, user)?;
     let names = [
-        "Username", "LastName", "FirstName", "Email", "Title", "Department", "Phone", "Alias", "CommunityNickname",
-        "IsActive", "TimeZoneSidKey", "LocaleSidKey", "LanguageLocaleKey", "EmailEncodingKey", "ProfileId", "UserType",
-        "EmployeeNumber", "ManagerId", "LastLoginDate", "CompanyName", "City", "Country", "DigestFrequency",
+        "Username",
+        "LastName",
+        "FirstName",
+        "Email",
+        "Title",
+        "Department",
+        "Phone",
+        "Alias",
+        "CommunityNickname",
+        "IsActive",
+        "TimeZoneSidKey",
+        "LocaleSidKey",
+        "LanguageLocaleKey",
+        "EmailEncodingKey",
+        "ProfileId",
+        "UserType",
+        "EmployeeNumber",
+        "ManagerId",
+        "LastLoginDate",
+        "CompanyName",
+        "City",
+        "Country",
+        "DigestFrequency",
     ];
-    let [username, last, first, email, title, department, phone, alias, nickname, active, zone, locale, language, encoding, profile, kind, number, manager, login, company, city, country, digest] =
-        fields(&schema, user, names)?;
+    let [
+        username,
+        last,
+        first,
+        email,
+        title,
+        department,
+        phone,
+        alias,
+        nickname,
+        active,
+        zone,
+        locale,
+        language,
+        encoding,
+        profile,
+        kind,
+        number,
+        manager,
+        login,
+        company,
+        city,
+        country,
+        digest,
+    ] = fields(&schema, user, names)?;
     let cultures = Cultures::new();
     let mut dice = Dice::new(sizes.seed, 1);
     let mut users = Users { active: Vec::new() };
@@ -111,8 +165,19 @@ fn organization(store: &mut Store, now: i64) -> Result<()> {
     let organization = object(&schema, "Organization")?;
     let audit = Audit::new(&schema, organization)?;
     let names = [
-        "Name", "City", "State", "PostalCode", "Country", "OrganizationType", "InstanceName", "IsSandbox",
-        "DefaultLocaleSidKey", "TimeZoneSidKey", "LanguageLocaleKey", "FiscalYearStartMonth", "PrimaryContact",
+        "Name",
+        "City",
+        "State",
+        "PostalCode",
+        "Country",
+        "OrganizationType",
+        "InstanceName",
+        "IsSandbox",
+        "DefaultLocaleSidKey",
+        "TimeZoneSidKey",
+        "LanguageLocaleKey",
+        "FiscalYearStartMonth",
+        "PrimaryContact",
     ];
     let [name, city, state, code, country, edition, instance, is_sandbox, locale, zone, language, fiscal, contact] =
         fields(&schema, organization, names)?;

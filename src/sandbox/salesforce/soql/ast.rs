@@ -52,11 +52,29 @@ pub(crate) enum Condition {
     And(Vec<Self>),
     Or(Vec<Self>),
     Not(Box<Self>),
-    Compare { field: Name, operator: Operator, value: Literal, at: usize },
-    In { field: Name, negated: bool, values: Vec<Literal>, at: usize },
-    InQuery { field: Name, negated: bool, query: Box<Query> },
+    Compare {
+        field: Name,
+        operator: Operator,
+        value: Literal,
+        at: usize,
+    },
+    In {
+        field: Name,
+        negated: bool,
+        values: Vec<Literal>,
+        at: usize,
+    },
+    InQuery {
+        field: Name,
+        negated: bool,
+        query: Box<Query>,
+    },
     /// INCLUDES or, negated, EXCLUDES, on multi-select picklists.
-    Includes { field: Name, negated: bool, values: Vec<Literal> },
+    Includes {
+        field: Name,
+        negated: bool,
+        values: Vec<Literal>,
+    },
 }
 
 /// A comparison.

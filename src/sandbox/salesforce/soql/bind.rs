@@ -363,7 +363,11 @@ impl Binder<'_> {
             (_, Literal::Text(text)) => {
                 let text = like::plain(text);
                 if text.chars().count() > 4000 {
-                    return Err(self.refuse(at, "MALFORMED_QUERY", "filter value cannot be longer than 4000 characters"));
+                    return Err(self.refuse(
+                        at,
+                        "MALFORMED_QUERY",
+                        "filter value cannot be longer than 4000 characters",
+                    ));
                 }
                 match operator {
                     // Empty text is null in the service.

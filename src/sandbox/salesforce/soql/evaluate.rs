@@ -124,7 +124,9 @@ fn column_mask(path: &BoundPath, check: &Check, segment: &Segment) -> Option<Vec
             mask.resize(segment.rows, !wanted);
             mask
         }
-        (Check::Text(wanted), Column::Text(column)) if wanted.len() == 1 && wanted.iter().all(|text| text.is_ascii()) => {
+        (Check::Text(wanted), Column::Text(column))
+            if wanted.len() == 1 && wanted.iter().all(|text| text.is_ascii()) =>
+        {
             let wanted = wanted.iter().next()?;
             let rows = 0..segment.rows;
             rows.map(|row| column.get(row).is_some_and(|text| text.value.eq_ignore_ascii_case(wanted))).collect()
@@ -257,8 +259,20 @@ impl Bound {
                 let order = match (left == &Key::Null, right == &Key::Null) {
                     (true, true) => Ordering::Equal,
                     // Nulls come first unless told otherwise, also when descending.
-                    (true, false) => if key.nulls_last { Ordering::Greater } else { Ordering::Less },
-                    (false, true) => if key.nulls_last { Ordering::Less } else { Ordering::Greater },
+                    (true, false) => {
+                        if key.nulls_last {
+                            Ordering::Greater
+                        } else {
+                            Ordering::Less
+                        }
+                    }
+                    (false, true) => {
+                        if key.nulls_last {
+                            Ordering::Less
+                        } else {
+                            Ordering::Greater
+                        }
+                    }
                     (false, false) => {
                         let order = left.partial_cmp(right).unwrap_or(Ordering::Equal);
                         if key.descending { order.reverse() } else { order }

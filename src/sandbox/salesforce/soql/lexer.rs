@@ -48,8 +48,7 @@ pub(super) fn tokens(query: &str) -> Result<Vec<Token>, ApiError> {
             }
             b'0'..=b'9' | b'+' | b'-' => {
                 at = end_of(bytes, at + 1, |c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b':' | b'+' | b'-'));
-                number(&query[start..at])
-                    .ok_or_else(|| unexpected(query, start, &query[start..at]))?
+                number(&query[start..at]).ok_or_else(|| unexpected(query, start, &query[start..at]))?
             }
             _ => {
                 let symbol = symbol(&query[at..]).ok_or_else(|| {
@@ -128,5 +127,10 @@ fn text(query: &str, start: usize) -> Result<(String, usize), ApiError> {
 
 fn escape(query: &str, at: usize) -> ApiError {
     let shown: String = query[at..].chars().take(2).collect();
-    refusal(query, at, "MALFORMED_QUERY", &format!("Invalid string literal: Illegal character sequence '{shown}' in string literal."))
+    refusal(
+        query,
+        at,
+        "MALFORMED_QUERY",
+        &format!("Invalid string literal: Illegal character sequence '{shown}' in string literal."),
+    )
 }

@@ -9,8 +9,8 @@ mod ast;
 mod bind;
 mod dates;
 mod evaluate;
-mod like;
 mod lexer;
+mod like;
 mod parser;
 
 pub(crate) use ast::Query;
@@ -48,11 +48,7 @@ pub(crate) fn refusal(query: &str, at: usize, code: &'static str, message: &str)
     let shown: String = before[before.len().saturating_sub(60)..].iter().collect();
     let after: String = query[at..line_end].chars().take(40).collect();
     let caret = " ".repeat(shown.chars().count());
-    ApiError::new(
-        400,
-        code,
-        format!("\n{shown}{after}\n{caret}^\nERROR at Row:{row}:Column:{}\n{message}", column + 1),
-    )
+    ApiError::new(400, code, format!("\n{shown}{after}\n{caret}^\nERROR at Row:{row}:Column:{}\n{message}", column + 1))
 }
 
 #[cfg(test)]
