@@ -9,6 +9,8 @@ use crate::error::Result;
 use crate::pipeline::JobReport;
 use crate::reconcile::Comparison;
 
+use super::output::Format;
+
 /// Columns with their names as a batch.
 pub(super) fn batch(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch> {
     let fields: Vec<_> =
@@ -25,7 +27,12 @@ pub(super) fn numbers<T>(rows: &[T], of: impl Fn(&T) -> u64) -> ArrayRef {
 }
 
 /// One row per job: what came in, what became of it, what it cost.
-pub(super) fn jobs_batch(jobs: &[JobReport]) -> Result<RecordBatch> {
+pub(super) fn jobs_batch(jobs: &[JobReport], format: Format) -> Result<RecordBatch> {
+    // Both the whole id and its end are understood where a run is asked for; a table has room for the end.
+    let run = |job: &JobReport| match format {
+        Format::Table => job.run.chars().skip(job.run.chars().count().saturating_sub(8)).collect(),
+        _ => job.run.clone(),
+    };
     let seconds = Float64Array::from_iter_values(jobs.iter().map(|job| (job.seconds * 100.0).round() / 100.0));
     batch(vec![
         ("job", texts(jobs, |job| Some(job.job.clone()))),
@@ -39,7 +46,7 @@ pub(super) fn jobs_batch(jobs: &[JobReport]) -> Result<RecordBatch> {
         ("rejected", numbers(jobs, |job| job.counters.rejected)),
         ("calls", texts(jobs, |job| Some(calls(job)))),
         ("seconds", Arc::new(seconds)),
-        ("run", texts(jobs, |job| Some(job.run.clone()))),
+        ("run", texts(jobs, |job| Some(run(job)))),
     ])
 }
 

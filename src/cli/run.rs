@@ -26,7 +26,7 @@ pub(super) async fn run(shared: Shared, arguments: RunArguments) -> Result<Outco
     let world = shared.world().await?;
     let options = RunOptions { full: arguments.full };
     let jobs = execute(&world, &arguments.name, &options).await?;
-    output::rows(shared.format, &[report::jobs_batch(&jobs)?])?;
+    output::rows(shared.format, &[report::jobs_batch(&jobs, shared.format)?])?;
     if shared.format == Format::Table && !shared.quiet {
         explain(&jobs);
     }

@@ -133,9 +133,9 @@ pub(super) async fn make(org: &RunningOrg, planted: &[Planted]) -> Result<Edits>
             "/services/data/v62.0/sobjects/User",
             Some(json!({
                 "FirstName": "Zoë", "LastName": "O’Neill-Łukasiewicz", "Email": "zoe.oneill@newcomer.example",
-                "Username": "zoe.oneill@newcomer.example", "Alias": "zoneill", "TimeZoneSidKey": "Europe/Warsaw",
-                "LocaleSidKey": "pl_PL", "LanguageLocaleKey": "en_US", "EmailEncodingKey": "UTF-8", "IsActive": true,
-                "UserType": "Standard", "Title": "Customer Success Manager", "ManagerId": text(manager, "Id"),
+                "Username": "zoe.oneill@newcomer.example", "Alias": "zoneill", "TimeZoneSidKey": "Europe/Berlin",
+                "LocaleSidKey": "en_IE", "LanguageLocaleKey": "en_US", "EmailEncodingKey": "UTF-8", "IsActive": true,
+                "Title": "Customer Success Manager", "ManagerId": text(manager, "Id"),
                 "ProfileId": text(manager, "ProfileId"),
             })),
         )

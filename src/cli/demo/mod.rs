@@ -104,7 +104,7 @@ pub(super) async fn demo(shared: Shared, arguments: DemoArguments) -> Result<Out
 }
 
 fn show(shared: &Shared, jobs: &[JobReport]) -> Result<()> {
-    output::rows(shared.format, &[report::jobs_batch(jobs)?])
+    output::rows(shared.format, &[report::jobs_batch(jobs, shared.format)?])
 }
 
 async fn show_reasons(shared: &Shared, world: &World, jobs: &[JobReport]) -> Result<()> {
