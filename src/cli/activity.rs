@@ -66,7 +66,10 @@ async fn one_run(shared: &Shared, session: &SessionContext, run: &str) -> Result
     }
     output::rows(shared.format, &[upright(&facts)?])?;
     let sections = [
-        ("steps", format!("SELECT step, attempt, ended, rows, detail FROM activity.steps WHERE {run_is} ORDER BY ended")),
+        (
+            "steps",
+            format!("SELECT step, attempt, ended, rows, detail FROM activity.steps WHERE {run_is} ORDER BY ended"),
+        ),
         (
             "chunks",
             format!(

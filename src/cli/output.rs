@@ -117,7 +117,8 @@ pub(crate) fn table(batches: &[RecordBatch]) -> Result<Table> {
             .map(|column| ArrayFormatter::try_new(column.as_ref(), &options))
             .collect::<Result<Vec<_>, _>>()?;
         for row in 0..batch.num_rows() {
-            let cells = columns.iter().map(|column| column.value(row).try_to_string()).collect::<Result<Vec<_>, _>>()?;
+            let cells =
+                columns.iter().map(|column| column.value(row).try_to_string()).collect::<Result<Vec<_>, _>>()?;
             table.add_row(cells);
         }
     }

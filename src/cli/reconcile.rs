@@ -24,8 +24,11 @@ pub(super) struct ReconcileArguments {
 pub(super) async fn reconcile(shared: Shared, arguments: ReconcileArguments) -> Result<Outcome> {
     let world = shared.world().await?;
     let comparisons = compare(&world, &arguments.name).await?;
-    let batch =
-        if arguments.findings { report::findings_batch(&comparisons)? } else { report::comparisons_batch(&comparisons)? };
+    let batch = if arguments.findings {
+        report::findings_batch(&comparisons)?
+    } else {
+        report::comparisons_batch(&comparisons)?
+    };
     output::rows(shared.format, &[batch])?;
     let agree = comparisons.iter().all(|(_, comparison)| comparison.agrees());
     if !agree && !arguments.findings && shared.format == Format::Table && !shared.quiet {

@@ -103,16 +103,11 @@ fn settings(org: &RunningOrg, tenant: &RunningTenant) -> serde_json::Value {
 }
 
 fn describe(org: &RunningOrg, tenant: &RunningTenant, project: Option<&Path>) -> Vec<String> {
-    let mut lines = vec![
-        format!("Salesforce org    {}", org.url()),
-        format!("Gainsight tenant  {}", tenant.url()),
-        String::new(),
-    ];
+    let mut lines =
+        vec![format!("Salesforce org    {}", org.url()), format!("Gainsight tenant  {}", tenant.url()), String::new()];
     match project {
-        Some(folder) => lines.push(format!(
-            "In another terminal:\n  sf2gs -C {} run salesforce_company_person_sync",
-            folder.display()
-        )),
+        Some(folder) => lines
+            .push(format!("In another terminal:\n  sf2gs -C {} run salesforce_company_person_sync", folder.display())),
         None => {
             lines.push("In another terminal:".to_owned());
             lines.push(format!("  export SF_CLIENT_SECRET={}", org.client_secret()));

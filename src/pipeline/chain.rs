@@ -1,8 +1,8 @@
 //! A chain: members in order, one upper bound for all, the next extract beside this load.
 
+use crate::clock;
 use crate::config::job::Job;
 use crate::config::project::{Chain, OnFailure};
-use crate::clock;
 use crate::error::Error;
 use crate::error::Result;
 use crate::ledger::{ChainRun, Lease};
@@ -46,14 +46,12 @@ async fn run_members(
     let mut ahead: Option<Result<LandedSource>> = None;
     let land = |index: usize| async move {
         match (jobs.get(index), leases.get(index), members.get(index)) {
-            (Some(job), Some(lease), Some(member)) => {
-                Some(land_source(world, job, lease, Some(member), options).await)
-            }
+            (Some(job), Some(lease), Some(member)) => Some(land_source(world, job, lease, Some(member), options).await),
             _ => None,
         }
     };
     for (index, (job, lease)) in jobs.iter().zip(leases).enumerate() {
-        if let Some(reason) = must_skip(chain, job, &failed) {
+        if let Some(reason) = must_skip(chain, job, &failed, &report.skipped) {
             report.skipped.push((job.name.clone(), reason));
             ahead = None;
             continue;
@@ -100,7 +98,7 @@ fn failure(job: &Job, error: &Error) -> JobReport {
 }
 
 /// Why a member does not run after what failed before it.
-fn must_skip(chain: &Chain, job: &Job, failed: &[(String, Error)]) -> Option<String> {
+fn must_skip(chain: &Chain, job: &Job, failed: &[(String, Error)], skipped: &[(String, String)]) -> Option<String> {
     let (first, _) = failed.first()?;
     match chain.on_failure {
         OnFailure::Stop => Some(format!("`{first}` failed and the chain stops at a failure")),
@@ -108,6 +106,10 @@ fn must_skip(chain: &Chain, job: &Job, failed: &[(String, Error)]) -> Option<Str
         OnFailure::SkipDependents => failed
             .iter()
             .find(|(name, _)| job.depends_on.contains(name))
-            .map(|(name, _)| format!("it depends on `{name}`, which failed")),
+            .map(|(name, _)| format!("it depends on `{name}`, which failed"))
+            .or_else(|| {
+                let (name, _) = skipped.iter().find(|(name, _)| job.depends_on.contains(name))?;
+                Some(format!("it depends on `{name}`, which was skipped"))
+            }),
     }
 }

@@ -89,8 +89,8 @@ impl Decision {
         let schema = session.table("source").await?.schema().inner().clone();
         // Field metadata does not survive SQL; the landed schema has it.
         let schema = with_metadata(&schema, source.schema());
-        let person_key = &world.gainsight_connection(&job.gainsight)?.person_key;
-        let plan = compile(&MatchInputs { job, source: &schema, mirrors: &schemas, person_key })?;
+        let person_key = job.target.person_key();
+        let plan = compile(&MatchInputs { job, source: &schema, mirrors: &schemas, person_key: &person_key })?;
         Ok(Self { session, plan })
     }
 
@@ -134,7 +134,9 @@ async fn register_source(
         Candidates::Only(ids) => {
             session.register_table("source_current", source.current()?)?;
             session.register_table("source_ids", ids_table(ids)?)?;
-            format!("SELECT {list} FROM source_current LEFT SEMI JOIN source_ids ON source_current.\"Id\" = source_ids.\"Id\"")
+            format!(
+                "SELECT {list} FROM source_current LEFT SEMI JOIN source_ids ON source_current.\"Id\" = source_ids.\"Id\""
+            )
         }
         Candidates::Extract { sequence, again } => {
             session.register_table("source_extract", source.written_at(sequence)?)?;

@@ -81,11 +81,8 @@ pub(super) async fn load_source(world: &World, job: &Job, lease: &Lease, source:
     let mut calls = source.calls.clone();
     calls.extend(world.calls.since(&before).into_iter().filter(|(class, _)| !class.is_salesforce()));
     let status = if done.counters.rejected > 0 { RunStatus::PartialSuccess } else { RunStatus::Success };
-    let watermark = source.run.until.map(|until| Watermark {
-        until,
-        spec_hash: job.spec_hash(),
-        source_hash: job.source_hash(),
-    });
+    let watermark =
+        source.run.until.map(|until| Watermark { until, spec_hash: job.spec_hash(), source_hash: job.source_hash() });
     checkpoint("run.before_outcome");
     world.ledger.finish_run(
         lease,
@@ -137,13 +134,20 @@ async fn decide_and_load(world: &World, job: &Job, source: &LandedSource) -> Res
     let mirrors = mirror::refresh(world, job, &metadata, false).await?;
 
     let again: Vec<String> = waiting_ids(world, job)?;
-    let candidates = Candidates::Extract { sequence: source.landed.sequence, again: &again };
+    // The same rows mapped otherwise: what is landed is compared again, without a new extract.
+    let remapped = world.ledger.watermark(&job.name)?.is_some_and(|watermark| watermark.spec_hash != job.spec_hash());
+    let candidates = if remapped && !source.run.full {
+        Candidates::Everything
+    } else {
+        Candidates::Extract { sequence: source.landed.sequence, again: &again }
+    };
     let decision = Decision::prepare(world, job, &source.snapshot, &mirrors, candidates).await?;
     let rows = decision.source_rows().await?;
 
     world.reporter.begin(&job.name, "load", Some(rows));
     let log = VerdictLog::begin(world, &source.run.id, &job.name)?;
-    let (loaded, watched, log) = load_decisions(world, job, &source.run.id, &metadata, decision.stream().await?, Some(log)).await?;
+    let (loaded, watched, log) =
+        load_decisions(world, job, &source.run.id, &metadata, decision.stream().await?, Some(log)).await?;
     if let Some(log) = log {
         log.commit(world).await?;
     }
@@ -181,7 +185,12 @@ async fn decide_and_load(world: &World, job: &Job, source: &LandedSource) -> Res
         .into_iter()
         .map(|source_id| Pending { source_id, code: "LOOKUP_NO_MATCH".to_owned(), field: None })
         .collect();
-    world.ledger.record_step(&source.run.id, "load", rows, &serde_json::json!({"references": done.counters.references}))?;
+    world.ledger.record_step(
+        &source.run.id,
+        "load",
+        rows,
+        &serde_json::json!({"references": done.counters.references}),
+    )?;
     Ok(done)
 }
 
@@ -212,8 +221,15 @@ async fn load_decisions(
 ) -> Result<(Loaded, Watched, Option<VerdictLog>)> {
     let client = world.gainsight(&job.gainsight).await?;
     let connection = world.gainsight_connection(&job.gainsight)?;
-    let context =
-        LoadContext { client: &client, ledger: &world.ledger, run, job, metadata, reporter: &*world.reporter, connection };
+    let context = LoadContext {
+        client: &client,
+        ledger: &world.ledger,
+        run,
+        job,
+        metadata,
+        reporter: &*world.reporter,
+        connection,
+    };
     let self_fields: Vec<String> = job
         .target
         .derives

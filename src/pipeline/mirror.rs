@@ -31,16 +31,14 @@ pub(super) const COMPACT_AT: f64 = 0.2;
 const DELETE_LOG_REACH: TimeDelta = TimeDelta::days(14);
 
 /// Every Gainsight object that `job` writes or looks up.
-pub(super) fn objects_of(world: &World, job: &Job) -> Result<BTreeSet<String>> {
-    let person_key = &world.gainsight_connection(&job.gainsight)?.person_key;
-    Ok(matching::objects(job, person_key).into_keys().collect())
+pub(super) fn objects_of(job: &Job) -> BTreeSet<String> {
+    matching::objects(job, &job.target.person_key()).into_keys().collect()
 }
 
 /// The fields of `object` that any job of the project maps, matches by or derives: a mirror serves them all.
-pub(super) fn fields_of(world: &World, connection: &str, object: &str) -> Result<BTreeSet<String>> {
-    let person_key = &world.gainsight_connection(connection)?.person_key;
+pub(super) fn fields_of(world: &World, connection: &str, object: &str) -> BTreeSet<String> {
     let jobs = world.project.jobs.values().filter(|job| job.gainsight == connection);
-    Ok(jobs.flat_map(|job| matching::objects(job, person_key).remove(object).unwrap_or_default()).collect())
+    jobs.flat_map(|job| matching::objects(job, &job.target.person_key()).remove(object).unwrap_or_default()).collect()
 }
 
 /// The name of a mirror's table.
@@ -64,7 +62,11 @@ pub(super) async fn refresh(
         rows += read;
         mirrors.insert(object.clone(), snapshot);
     }
-    world.reporter.end(&job.name, "mirror", &format!("{rows} changed rows of {} Gainsight objects read", mirrors.len()));
+    world.reporter.end(
+        &job.name,
+        "mirror",
+        &format!("{rows} changed rows of {} Gainsight objects read", mirrors.len()),
+    );
     Ok(mirrors)
 }
 
@@ -77,7 +79,7 @@ async fn refresh_one(
     whole: bool,
 ) -> Result<(Snapshot, u64)> {
     let table = table_of(connection, object)?;
-    let wanted = fields_of(world, connection, object)?;
+    let wanted = fields_of(world, connection, object);
     let started = client.tenant_time();
     let state = world.ledger.mirror_state(connection, object)?;
     let since = state
@@ -151,5 +153,6 @@ fn deletions(schema: &SchemaRef, gone: &[String]) -> Result<RecordBatch> {
             _ => new_null_array(field.data_type(), gone.len()),
         })
         .collect();
-    RecordBatch::try_new(Arc::clone(schema), columns).map_err(|e| Error::bug("a mirror's key is not nullable text").source(e))
+    RecordBatch::try_new(Arc::clone(schema), columns)
+        .map_err(|e| Error::bug("a mirror's key is not nullable text").source(e))
 }

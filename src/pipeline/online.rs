@@ -27,11 +27,12 @@ pub async fn check_online(world: &World, job: &Job) -> Result<()> {
     let metadata = world.metadata(job).await.map_err(at)?;
     let mut mirrors = BTreeMap::new();
     for (object, metadata) in &metadata {
-        let fields: Vec<_> = mirror::fields_of(world, &job.gainsight, object)?.into_iter().collect();
+        let fields: Vec<_> = mirror::fields_of(world, &job.gainsight, object).into_iter().collect();
         mirrors.insert(object.clone(), gainsight::mirror_schema(metadata, &fields).map_err(at)?);
     }
-    let person_key = &world.gainsight_connection(&job.gainsight)?.person_key;
-    matching::compile(&MatchInputs { job, source: &prepared.schema, mirrors: &mirrors, person_key }).map_err(at)?;
+    let person_key = job.target.person_key();
+    matching::compile(&MatchInputs { job, source: &prepared.schema, mirrors: &mirrors, person_key: &person_key })
+        .map_err(at)?;
     world.reporter.end(&job.name, "check", "fits both systems");
     Ok(())
 }

@@ -41,10 +41,9 @@ pub(super) fn salesforce_settings(
                 None => resolve(refresh_token)?,
             },
         },
-        SalesforceAuth::ClientCredentials { client_id, client_secret } => SalesforceLogin::ClientCredentials {
-            client_id: client_id.clone(),
-            client_secret: resolve(client_secret)?,
-        },
+        SalesforceAuth::ClientCredentials { client_id, client_secret } => {
+            SalesforceLogin::ClientCredentials { client_id: client_id.clone(), client_secret: resolve(client_secret)? }
+        }
         SalesforceAuth::JwtBearer { client_id, username, private_key } => SalesforceLogin::JwtBearer {
             client_id: client_id.clone(),
             username: username.clone(),

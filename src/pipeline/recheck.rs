@@ -81,8 +81,12 @@ fn came_from(job: &Job) -> Result<String> {
         .or_else(|| maps().find(|map| map.identifier))
         .map(|map| map.to.field.clone())
         .ok_or_else(|| {
-            Error::config(format!("`{}` maps neither Id nor an identifier to {}", job.name, job.target.object.primary()))
-                .hint("map `Id` to a field of the target, so that its records can be told from others")
+            Error::config(format!(
+                "`{}` maps neither Id nor an identifier to {}",
+                job.name,
+                job.target.object.primary()
+            ))
+            .hint("map `Id` to a field of the target, so that its records can be told from others")
         })
 }
 
@@ -100,8 +104,7 @@ async fn read_source(world: &World, job: &Job) -> Result<(Snapshot, Option<Strin
     let options = ReadOptions { page_rows: connection.page_rows, parallel: 4, batch_rows: 16_384 };
     let table = TableName::new("reconcile", &job.source.table)?;
     let mut reading = salesforce::read(&client, &prepared, options).await?;
-    let mut writer =
-        world.lake.writer(&table, prepared.schema.clone(), world.clock.now().timestamp_micros())?;
+    let mut writer = world.lake.writer(&table, prepared.schema.clone(), world.clock.now().timestamp_micros())?;
     while let Some(batch) = reading.try_next().await? {
         let mask = super::source::deleted_mask(&batch);
         writer.write(&batch, mask.as_ref()).await?;

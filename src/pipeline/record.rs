@@ -126,7 +126,8 @@ pub(super) async fn store_rejects(
     let table = TableName::new(ACTIVITY, "rejects")?;
     let mut writer = world.lake.writer(&table, reject_schema(), at)?;
     for part in rejects.chunks(8_192) {
-        let column = |of: fn(&Reject) -> Option<&str>| Arc::new(part.iter().map(of).collect::<StringArray>()) as ArrayRef;
+        let column =
+            |of: fn(&Reject) -> Option<&str>| Arc::new(part.iter().map(of).collect::<StringArray>()) as ArrayRef;
         let mut columns = head(run, job, at, part.len());
         columns.extend([
             column(|reject| Some(&reject.source_id)),
@@ -160,10 +161,7 @@ async fn inputs_of(decision: &Decision, rejects: &[Reject]) -> Result<HashMap<St
     let mut stream = frame.execute_stream().await?;
     let mut inputs = HashMap::with_capacity(rejects.len());
     while let Some(batch) = stream.try_next().await? {
-        let ids = cast(
-            batch.column_by_name("Id").ok_or_else(|| Error::bug("the source has no Id"))?,
-            &DataType::Utf8,
-        )?;
+        let ids = cast(batch.column_by_name("Id").ok_or_else(|| Error::bug("the source has no Id"))?, &DataType::Utf8)?;
         let mut lines = Vec::new();
         let mut writer = LineDelimitedWriter::new(&mut lines);
         writer.write(&batch)?;

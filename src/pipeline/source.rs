@@ -16,8 +16,8 @@ use crate::error::Result;
 use crate::extract::salesforce::{self, Prepared, ReadOptions, SourceRequest};
 use crate::land::{Commit, Mode, Snapshot, TableName};
 use crate::ledger::{ChainRun, Landed, Lease, NewRun, Outcome, Run, RunStatus};
-use crate::telemetry::checkpoint;
 use crate::telemetry::CallCounts;
+use crate::telemetry::checkpoint;
 
 use super::job::RunOptions;
 use super::world::World;
@@ -156,7 +156,11 @@ async fn resume(world: &World, job: &Job, lease: &Lease, chain: Option<&Member>)
         .await?
         .ok_or_else(|| Error::integrity(format!("the landed table {table} is gone from the lake")))?;
     world.ledger.set_landed(&landed)?;
-    world.reporter.end(&job.name, "resume", &format!("goes on with the {} rows that run {} landed", landed.rows, run.id));
+    world.reporter.end(
+        &job.name,
+        "resume",
+        &format!("goes on with the {} rows that run {} landed", landed.rows, run.id),
+    );
     Ok(Some(LandedSource { run, landed, snapshot, calls: CallCounts::new(), seconds: 0.0 }))
 }
 
@@ -260,7 +264,11 @@ async fn extract_into_lake(
     world.ledger.remote_job_done(&job.salesforce, reading.job_id())?;
     let written = writer.finish().await?;
     if written.rows() != report.rows {
-        return Err(Error::bug(format!("{} rows were read but {} were written to the lake", report.rows, written.rows())));
+        return Err(Error::bug(format!(
+            "{} rows were read but {} were written to the lake",
+            report.rows,
+            written.rows()
+        )));
     }
     world.ledger.record_step(
         &run.id,

@@ -50,10 +50,7 @@ fn memory(batch: RecordBatch) -> Result<Arc<dyn TableProvider>> {
 
 fn batch(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch> {
     let schema: SchemaRef = Arc::new(Schema::new(
-        columns
-            .iter()
-            .map(|(name, column)| Field::new(*name, column.data_type().clone(), true))
-            .collect::<Vec<_>>(),
+        columns.iter().map(|(name, column)| Field::new(*name, column.data_type().clone(), true)).collect::<Vec<_>>(),
     ));
     Ok(RecordBatch::try_new(schema, columns.into_iter().map(|(_, column)| column).collect())?)
 }
@@ -91,10 +88,18 @@ pub(super) fn runs_batch(runs: &[Run]) -> Result<RecordBatch> {
         ("unchanged", numbers(runs, |run| run.counters.unchanged)),
         ("rejected", numbers(runs, |run| run.counters.rejected)),
         ("references", numbers(runs, |run| run.counters.references)),
-        ("calls", texts(runs, |run| serde_json::to_string(
-                &run.calls.iter().map(|(class, calls)| (class.name(), calls)).collect::<std::collections::BTreeMap<_, _>>()
-            )
-            .ok())),
+        (
+            "calls",
+            texts(runs, |run| {
+                serde_json::to_string(
+                    &run.calls
+                        .iter()
+                        .map(|(class, calls)| (class.name(), calls))
+                        .collect::<std::collections::BTreeMap<_, _>>(),
+                )
+                .ok()
+            }),
+        ),
         ("error", texts(runs, |run| run.error.clone())),
     ])
 }

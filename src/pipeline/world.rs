@@ -120,7 +120,7 @@ impl World {
     pub(super) async fn metadata(&self, job: &Job) -> Result<BTreeMap<String, Arc<ObjectMetadata>>> {
         let client = self.gainsight(&job.gainsight).await?;
         let mut metadata = BTreeMap::new();
-        for object in super::mirror::objects_of(self, job)? {
+        for object in super::mirror::objects_of(job) {
             let described = client.describe(&object).await?;
             metadata.insert(object, described);
         }

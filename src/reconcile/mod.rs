@@ -165,6 +165,7 @@ pub async fn compare(mut rows: SendableRecordBatchStream) -> Result<Comparison> 
 }
 
 fn column(batch: &RecordBatch, name: &str) -> Result<StringArray> {
-    let column = batch.column_by_name(name).ok_or_else(|| Error::bug(format!("the comparison has no column `{name}`")))?;
+    let column =
+        batch.column_by_name(name).ok_or_else(|| Error::bug(format!("the comparison has no column `{name}`")))?;
     Ok(cast(column, &DataType::Utf8)?.as_string::<i32>().clone())
 }

@@ -99,7 +99,9 @@ pub(super) async fn make(org: &RunningOrg, planted: &[Planted]) -> Result<Edits>
 
     // A contact with its own e-mail address: moving or deleting it concerns one company person only.
     let contacts = visitor
-        .query("SELECT Id, AccountId, Email FROM Contact WHERE AccountId != null AND Email != null ORDER BY Id LIMIT 200")
+        .query(
+            "SELECT Id, AccountId, Email FROM Contact WHERE AccountId != null AND Email != null ORDER BY Id LIMIT 200",
+        )
         .await?;
     let lone: Vec<_> = contacts
         .iter()
@@ -208,13 +210,15 @@ impl Visitor {
     }
 
     pub(super) async fn query(&self, soql: &str) -> Result<Vec<Value>> {
-        let request = self.client.get(self.at("/services/data/v62.0/query")?).query(&[("q", soql)]).bearer_auth(&self.token);
+        let request =
+            self.client.get(self.at("/services/data/v62.0/query")?).query(&[("q", soql)]).bearer_auth(&self.token);
         let answer = self.answer(request).await?;
         Ok(answer.get("records").and_then(Value::as_array).cloned().unwrap_or_default())
     }
 
     pub(super) async fn count(&self, soql: &str) -> Result<u64> {
-        let request = self.client.get(self.at("/services/data/v62.0/query")?).query(&[("q", soql)]).bearer_auth(&self.token);
+        let request =
+            self.client.get(self.at("/services/data/v62.0/query")?).query(&[("q", soql)]).bearer_auth(&self.token);
         let answer = self.answer(request).await?;
         answer.get("totalSize").and_then(Value::as_u64).ok_or_else(|| Error::bug("the org did not count"))
     }

@@ -82,11 +82,8 @@ pub(super) async fn first_run(org: &RunningOrg, planted: &[Planted]) -> Result<V
     let mut expected = Vec::new();
     for (job, object, soql) in jobs {
         let rows = visitor.count(soql).await?;
-        let rejected: BTreeSet<_> = planted
-            .iter()
-            .filter(|row| row.object == object)
-            .map(|row| (row.id.clone(), row.code.clone()))
-            .collect();
+        let rejected: BTreeSet<_> =
+            planted.iter().filter(|row| row.object == object).map(|row| (row.id.clone(), row.code.clone())).collect();
         expected.push(Expected {
             inserted: Inserted::Count(rows - rejected.len() as u64),
             rejected,
@@ -161,7 +158,8 @@ impl Seen {
 fn rows(batches: &[RecordBatch]) -> Result<Vec<[String; 2]>> {
     let mut rows = Vec::new();
     for batch in batches {
-        let columns = batch.columns().iter().map(|column| cast(column, &DataType::Utf8)).collect::<Result<Vec<_>, _>>()?;
+        let columns =
+            batch.columns().iter().map(|column| cast(column, &DataType::Utf8)).collect::<Result<Vec<_>, _>>()?;
         let [first, second] = columns.as_slice() else {
             return Err(Error::bug("the demo's query has other columns than it asked for"));
         };
@@ -177,7 +175,11 @@ fn rows(batches: &[RecordBatch]) -> Result<Vec<[String; 2]>> {
 }
 
 /// Everything in which the reconciliation differs from what was planted and edited.
-pub(super) fn check_reconciliation(comparisons: &[(String, Comparison)], planted: &[Planted], edits: &Edits) -> Vec<String> {
+pub(super) fn check_reconciliation(
+    comparisons: &[(String, Comparison)],
+    planted: &[Planted],
+    edits: &Edits,
+) -> Vec<String> {
     let mut wrong = Vec::new();
     for (job, comparison) in comparisons {
         let extra = if job == "company_person_sync" { edits.extras() } else { 0 };
@@ -190,7 +192,11 @@ pub(super) fn check_reconciliation(comparisons: &[(String, Comparison)], planted
                     .take(3)
                     .map(|finding| format!("{:?}/{:?} {:?}", finding.source_id, finding.gsid, finding.fields))
                     .collect();
-                wrong.push(format!("{job}: {} {kind} instead of {wanted} ({})", comparison.count(kind), examples.join(", ")));
+                wrong.push(format!(
+                    "{job}: {} {kind} instead of {wanted} ({})",
+                    comparison.count(kind),
+                    examples.join(", ")
+                ));
             }
         }
     }

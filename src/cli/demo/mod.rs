@@ -46,9 +46,11 @@ pub(super) async fn demo(shared: Shared, arguments: DemoArguments) -> Result<Out
     let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
 
     let org = salesforce::serve(arguments.data.org(Clock::system()), anywhere).await?;
-    let tenant =
-        gainsight::serve(TenantOptions { quotas: arguments.quotas, clock: Clock::system(), ..TenantOptions::default() }, anywhere)
-            .await?;
+    let tenant = gainsight::serve(
+        TenantOptions { quotas: arguments.quotas, clock: Clock::system(), ..TenantOptions::default() },
+        anywhere,
+    )
+    .await?;
     let folder = match &arguments.dir {
         Some(dir) => dir.clone(),
         None => temporary_folder()?,
