@@ -141,7 +141,7 @@ async fn rejects(shared: &Shared, session: &SessionContext, run: Option<&str>, j
 
 async fn collect(session: &SessionContext, sql: &str) -> Result<Vec<RecordBatch>> {
     let frame = session.sql(sql).await?;
-    let schema = frame.schema().inner().clone();
+    let schema = Arc::clone(frame.schema().inner());
     let batches = frame.collect().await?;
     Ok(vec![concat_batches(&schema, &batches)?])
 }

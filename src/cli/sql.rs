@@ -1,6 +1,7 @@
 //! `sf2gs sql "…"`.
 
 use std::io::Read;
+use std::sync::Arc;
 
 use clap::Args;
 use datafusion::arrow::record_batch::RecordBatch;
@@ -25,7 +26,7 @@ pub(super) async fn sql(shared: Shared, arguments: SqlArguments) -> Result<Outco
     let world = shared.world().await?;
     let session = query_session(&world).await?;
     let frame = session.sql(&query).await.map_err(|e| explain(Error::from(e)))?;
-    let schema = frame.schema().inner().clone();
+    let schema = Arc::clone(frame.schema().inner());
     let mut batches = frame.collect().await.map_err(|e| explain(Error::from(e)))?;
     if batches.is_empty() {
         batches.push(RecordBatch::new_empty(schema));

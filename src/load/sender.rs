@@ -110,15 +110,12 @@ impl Sender {
             rows: rows.len() as u64,
             keys_hash: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
         };
-        let id = self.ledger.begin_chunk(&self.run, &chunk)?;
-        let settled = work(id).await?;
-        checkpoint("load.answered");
-        self.ledger.end_chunk(id, settled.inserted, settled.updated, settled.rejects.len() as u64)?;
         self.ledger.begin_chunk(&self.run, &chunk)
     }
 
     /// Notes what became of a chunk.
     pub(super) fn end(&self, chunk: i64, settled: Settled) -> Result<Settled> {
+        checkpoint("load.answered");
         self.ledger.end_chunk(chunk, settled.inserted, settled.updated, settled.rejects.len() as u64)?;
         if !settled.rejects.is_empty() {
             tracing::info!(

@@ -50,7 +50,7 @@ impl Decision {
         mirrors: &BTreeMap<String, Snapshot>,
         candidates: Candidates<'_>,
     ) -> Result<Self> {
-        Self::build(world, job, source, mirrors, candidates, |inputs| matching::compile(inputs)).await
+        Self::build(world, job, source, mirrors, candidates, matching::compile).await
     }
 
     /// Compiles the pass that sets the references to records of the same run.
@@ -86,7 +86,7 @@ impl Decision {
             schemas.insert(object.clone(), table.schema());
             session.register_table(format!("mirror_{object}"), table)?;
         }
-        let schema = session.table("source").await?.schema().inner().clone();
+        let schema = Arc::clone(session.table("source").await?.schema().inner());
         // Field metadata does not survive SQL; the landed schema has it.
         let schema = with_metadata(&schema, source.schema());
         let person_key = job.target.person_key();

@@ -92,7 +92,7 @@ async fn refresh_one(
 
     let fields: Vec<String> = match (&since, &state) {
         // The fields that the mirror has already stay, so that its schema does not change back and forth.
-        (Some(_), Some(state)) => state.fields.iter().cloned().collect(),
+        (Some(_), Some(state)) => state.fields.clone(),
         _ => wanted.iter().cloned().collect(),
     };
     let schema = gainsight::mirror_schema(metadata, &fields)?;

@@ -104,7 +104,7 @@ async fn read_source(world: &World, job: &Job) -> Result<(Snapshot, Option<Strin
     let options = ReadOptions { page_rows: connection.page_rows, parallel: 4, batch_rows: 16_384 };
     let table = TableName::new("reconcile", &job.source.table)?;
     let mut reading = salesforce::read(&client, &prepared, options).await?;
-    let mut writer = world.lake.writer(&table, prepared.schema.clone(), world.clock.now().timestamp_micros())?;
+    let mut writer = world.lake.writer(&table, Arc::clone(&prepared.schema), world.clock.now().timestamp_micros())?;
     while let Some(batch) = reading.try_next().await? {
         let mask = super::source::deleted_mask(&batch);
         writer.write(&batch, mask.as_ref()).await?;
@@ -113,7 +113,7 @@ async fn read_source(world: &World, job: &Job) -> Result<(Snapshot, Option<Strin
         .lake
         .commit(Commit {
             table,
-            schema: prepared.schema.clone(),
+            schema: Arc::clone(&prepared.schema),
             key: Some("Id".to_owned()),
             mode: Mode::Replace,
             written: vec![writer.finish().await?],

@@ -3,6 +3,7 @@
 //! Nothing of a short or broken extract is committed; a commit whose answer was lost is recognised by its
 //! application transaction (`job:<name>` and the run's sequence).
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
@@ -251,7 +252,7 @@ async fn extract_into_lake(
     let mut reading = salesforce::read(client, prepared, options).await?;
     world.ledger.note_remote_job(&run.id, &job.salesforce, reading.job_id())?;
 
-    let mut writer = world.lake.writer(&table, prepared.schema.clone(), sequence)?;
+    let mut writer = world.lake.writer(&table, Arc::clone(&prepared.schema), sequence)?;
     let mut deleted = 0;
     while let Some(batch) = reading.try_next().await? {
         world.reporter.advance(batch.num_rows() as u64);
@@ -281,7 +282,7 @@ async fn extract_into_lake(
         .lake
         .commit(Commit {
             table: table.clone(),
-            schema: prepared.schema.clone(),
+            schema: Arc::clone(&prepared.schema),
             key: Some("Id".to_owned()),
             mode: if run.full { Mode::Replace } else { Mode::Merge },
             written: vec![written],

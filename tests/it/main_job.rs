@@ -63,7 +63,9 @@ fn rejects_can_be_read_as_csv_with_every_input_column() {
     let rejects = scene.run(&["activity", "--rejects", "--format", "csv"]);
     assert_eq!(rejects.code, 0, "{}", rejects.stderr);
     let header = rejects.stdout.lines().next().unwrap();
-    for column in ["run", "job", "source_id", "stage", "code", "message", "remedy", "input.Id", "input.Email", "input.Name"] {
+    for column in
+        ["run", "job", "source_id", "stage", "code", "message", "remedy", "input.Id", "input.Email", "input.Name"]
+    {
         assert!(header.split(',').any(|name| name == column), "{column} in {header}");
     }
     for code in ["LOOKUP_NO_MATCH", "BLANK_IDENTIFIER", "DUPLICATE_IN_SOURCE", "VALUE_TOO_LONG"] {
@@ -101,7 +103,7 @@ fn a_project_with_five_mistakes_names_all_five_and_sends_nothing() {
         .replace("depends_on = [\"user_sync\"]", "depends_on = [\"user_snc\"]");
     assert_ne!(text, wrong);
     std::fs::write(&file, wrong).unwrap();
-    let url = scene.org.url().join("/__sandbox/calls").unwrap();
+    let url = url::Url::parse(scene.org.url()).unwrap().join("/__sandbox/calls").unwrap();
     let before = scene.control(url.clone(), None);
     let ran = scene.run(&["run", CHAIN]);
     assert_eq!(ran.code, 2, "{}", ran.stderr);

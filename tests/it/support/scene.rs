@@ -52,7 +52,7 @@ impl Scene {
         let jobs = &self.tenant.bulk_jobs;
         NewProject {
             salesforce_domain: Some(self.org.url().to_string()),
-            salesforce_client_id: Some(self.org.client_id.clone()),
+            salesforce_client_id: Some(self.org.client_id().to_owned()),
             gainsight_url: Some(self.tenant.url().to_string()),
             secrets: SecretPlace::Files,
             unlimited: true,
@@ -67,11 +67,11 @@ impl Scene {
         .unwrap();
         let secrets = self.path().join(".sf2gs/secrets");
         for (name, value) in [
-            ("sf_client_secret", &self.org.client_secret),
-            ("sf_refresh_token", &self.org.refresh_token),
-            ("gs_access_key", &self.tenant.access_key),
+            ("sf_client_secret", self.org.client_secret().to_owned()),
+            ("sf_refresh_token", self.org.refresh_token()),
+            ("gs_access_key", self.tenant.access_key.clone()),
         ] {
-            write_secret_file(&secrets.join(name), value).unwrap();
+            write_secret_file(&secrets.join(name), &value).unwrap();
         }
     }
 
