@@ -226,8 +226,9 @@ async fn sessions_that_end_in_mid_download_do_no_harm() {
 
 #[tokio::test]
 async fn every_way_of_logging_in_works() {
-    let org = org(OrgOptions::default()).await;
-    let private_key = Secret::new(org.jwt_private_key().unwrap());
+    let jwt_public_key = Some(include_str!("support/jwt_test_key.pub.pem").to_owned());
+    let org = org(OrgOptions { jwt_public_key, ..OrgOptions::default() }).await;
+    let private_key = Secret::new(include_str!("support/jwt_test_key.pem"));
     let client_id = org.client_id().to_owned();
     for login in [
         SalesforceLogin::ClientCredentials {
