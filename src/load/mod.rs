@@ -50,6 +50,7 @@ use crate::config::job::TargetObject;
 use crate::connect::gainsight::GainsightClient;
 use crate::connect::gainsight::ObjectMetadata;
 use crate::error::Error;
+use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::ledger::Ledger;
 use crate::telemetry::Reporter;
@@ -148,17 +149,21 @@ pub async fn load(
 pub async fn await_open_chunks(client: &GainsightClient, ledger: &Ledger, run: &str) -> Result<usize> {
     let open = ledger.open_chunks(run)?;
     for chunk in &open {
-        let (done, failed) = match (&*chunk.route, &chunk.status_id) {
-            ("bulk", Some(id)) => {
-                let status = bulk::wait_for_import(client, id).await?;
-                (status.succeeded.unwrap_or(0), status.failed.unwrap_or(0))
-            }
-            ("people_async", Some(id)) => {
-                let status = people::wait_for_people(client, id, || Ok(())).await?;
-                (status.count, status.errors.len() as u64)
-            }
+        let outcome = match (&*chunk.route, &chunk.status_id) {
+            ("bulk", Some(id)) => bulk::wait_for_import(client, id)
+                .await
+                .map(|status| (status.succeeded.unwrap_or(0), status.failed.unwrap_or(0))),
+            ("people_async", Some(id)) => people::wait_for_people(client, id, || Ok(()))
+                .await
+                .map(|status| (status.count, status.errors.len() as u64)),
             // Its request ended with its process; what arrived is found by reading the target.
-            _ => (0, 0),
+            _ => Ok((0, 0)),
+        };
+        let (done, failed) = match outcome {
+            Ok(counts) => counts,
+            // A tenant that has forgotten it is not at work on it.
+            Err(error) if error.kind() == ErrorKind::Config => (0, 0),
+            Err(error) => return Err(error),
         };
         ledger.end_chunk(chunk.id, 0, done, failed)?;
     }

@@ -27,6 +27,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::ledger::Ledger;
 use crate::ledger::NewChunk;
+use crate::telemetry::checkpoint;
 
 use super::blame;
 use super::decided::Act;
@@ -114,6 +115,7 @@ impl Sender {
 
     /// Notes what became of a chunk.
     pub(super) fn end(&self, chunk: i64, settled: Settled) -> Result<Settled> {
+        checkpoint("load.answered");
         self.ledger.end_chunk(chunk, settled.inserted, settled.updated, settled.rejects.len() as u64)?;
         if !settled.rejects.is_empty() {
             tracing::info!(

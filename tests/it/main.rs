@@ -5,6 +5,7 @@
 mod config;
 mod connect_http;
 mod connect_salesforce;
+mod crash;
 mod engine;
 mod extract;
 mod extract_org;
@@ -12,7 +13,9 @@ mod gainsight;
 mod land;
 mod layers;
 mod ledger;
+mod licences;
 mod load;
+mod main_job;
 mod matching;
 mod sandbox_gainsight;
 mod sandbox_salesforce;
