@@ -22,16 +22,13 @@
 
 mod cells;
 mod columns;
-mod condition;
 mod decode;
 mod prepare;
 mod read;
 mod soql;
 mod split;
-mod suggest;
 mod types;
 
-pub use condition::checked as checked_condition;
 pub use prepare::Prepared;
 pub use prepare::SourceRequest;
 pub use prepare::prepare;
