@@ -3,6 +3,8 @@
 //! Contacts against as many persons and company persons and a fifth as many companies; one row in ten is new, changed
 //! or wrong. `SF2GS_BENCH_ROWS=1000000 cargo bench --bench matching` asks for one size.
 
+#![expect(clippy::expect_used, reason = "a benchmark stops at the first surprise")]
+
 use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::fmt::Write;

@@ -11,6 +11,8 @@
 //!
 //! Jobs are the out-of-the-box ones and those of `tests/slt/pipelines`. `SF2GS_BLESS=1` writes the answers into the files.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a test without the harness that clippy knows")]
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
