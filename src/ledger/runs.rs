@@ -286,6 +286,19 @@ impl Ledger {
         })
     }
 
+    /// Gives up a run that a process which is gone had left open, so that another can begin under the same lease.
+    pub fn abandon_run(&self, lease: &Lease, run: &str, reason: &str) -> Result<()> {
+        let now = self.now();
+        self.write_durably(|tx| {
+            lease.must_hold(tx)?;
+            tx.execute(
+                "UPDATE runs SET status = 'failed', ended_at = ?2, error = ?3 WHERE id = ?1 AND status = 'running'",
+                params![run, now, reason],
+            )?;
+            Ok(())
+        })
+    }
+
     /// Stores the outcome: with it, in one transaction, the watermark, the rows to try again, and the end of the lease.
     pub fn finish_run(&self, lease: &Lease, run: &str, outcome: &Outcome) -> Result<Run> {
         if outcome.status == RunStatus::Running {

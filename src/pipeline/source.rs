@@ -145,8 +145,8 @@ async fn resume(world: &World, job: &Job, lease: &Lease, chain: Option<&Member>)
     };
     let Some(landed) = landed.filter(|_| run.spec_hash == job.spec_hash()) else {
         if run.status == RunStatus::Running {
-            let stopped = Error::unavailable("stopped before its rows were landed, or the job was changed since");
-            store_failure(world, lease, &run, &stopped)?;
+            let reason = "stopped before its rows were landed, or the job was changed since";
+            world.ledger.abandon_run(lease, &run.id, reason)?;
         }
         return Ok(None);
     };

@@ -96,10 +96,9 @@ fn a_project_with_five_mistakes_names_all_five_and_sends_nothing() {
     let file = scene.path().join("pipelines/company_sync.toml");
     let text = std::fs::read_to_string(&file).unwrap();
     let wrong = text
-        .replace("operation = \"upsert\"", "operation = \"upsrt\"")
+        .replace("object = \"company\"", "object = \"company\"\noperation = \"upsrt\"\non_nul = \"overwrite\"")
         .replace("identifier = true", "identifier = false")
         .replace("from = \"NumberOfEmployees\"", "from = \"NumberOfEmployes\"")
-        .replace("on_null = \"overwrite\"", "on_nul = \"overwrite\"")
         .replace("depends_on = [\"user_sync\"]", "depends_on = [\"user_snc\"]");
     assert_ne!(text, wrong);
     std::fs::write(&file, wrong).unwrap();
