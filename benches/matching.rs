@@ -144,10 +144,7 @@ fn job() -> Job {
     let derive = |to: &str, lookup: &str, pairs: &[(&str, &str)], on_multiple, on_missing| Derive {
         to: target(to),
         lookup: lookup.to_owned(),
-        pairs: pairs
-            .iter()
-            .map(|(from, to)| MatchPair { from: (*from).to_owned(), to: (*to).to_owned() })
-            .collect(),
+        pairs: pairs.iter().map(|(from, to)| MatchPair { from: (*from).to_owned(), to: (*to).to_owned() }).collect(),
         on_multiple,
         on_missing,
     };
@@ -212,8 +209,7 @@ fn prepared(rows: usize) -> (SessionContext, MatchPlan) {
         mirrors.insert(object.to_owned(), schema);
     }
     let job = job();
-    let inputs =
-        MatchInputs { job: &job, source: &source, mirrors: &mirrors, person_key: &["Email".to_owned()] };
+    let inputs = MatchInputs { job: &job, source: &source, mirrors: &mirrors, person_key: &["Email".to_owned()] };
     let plan = matching::compile(&inputs).expect("a job that compiles");
     (ctx, plan)
 }

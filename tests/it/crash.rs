@@ -56,5 +56,5 @@ fn killed_in_the_load_after_a_chunk_was_sent_and_before_its_answer_was_stored() 
 
 #[test]
 fn killed_again_and_again() {
-    ends_the_same_after(&["load.answered", "land.before_commit", "load.answered:3", "extract.batch", "load.answered"]);
+    ends_the_same_after(&["extract.batch", "load.answered", "land.before_commit", "load.answered:3", "load.answered"]);
 }

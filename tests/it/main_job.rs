@@ -97,7 +97,7 @@ fn a_project_with_five_mistakes_names_all_five_and_sends_nothing() {
     let text = std::fs::read_to_string(&file).unwrap();
     let wrong = text
         .replace("object = \"company\"", "object = \"company\"\noperation = \"upsrt\"\non_nul = \"overwrite\"")
-        .replace("identifier = true", "identifier = false")
+        .replace("identifier = true", "identifier = \"yes\"")
         .replace("from = \"NumberOfEmployees\"", "from = \"NumberOfEmployes\"")
         .replace("depends_on = [\"user_sync\"]", "depends_on = [\"user_snc\"]");
     assert_ne!(text, wrong);

@@ -216,9 +216,11 @@ impl Visitor {
         Ok(answer.get("records").and_then(Value::as_array).cloned().unwrap_or_default())
     }
 
-    pub(super) async fn count(&self, soql: &str) -> Result<u64> {
-        let request =
-            self.client.get(self.at("/services/data/v62.0/query")?).query(&[("q", soql)]).bearer_auth(&self.token);
+    /// Counts the rows of a `COUNT()` query; with deleted ones, also those in the recycle bin.
+    pub(super) async fn count(&self, soql: &str, with_deleted: bool) -> Result<u64> {
+        let resource = if with_deleted { "queryAll" } else { "query" };
+        let url = self.at(&format!("/services/data/v62.0/{resource}"))?;
+        let request = self.client.get(url).query(&[("q", soql)]).bearer_auth(&self.token);
         let answer = self.answer(request).await?;
         answer.get("totalSize").and_then(Value::as_u64).ok_or_else(|| Error::bug("the org did not count"))
     }

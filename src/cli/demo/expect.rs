@@ -81,12 +81,14 @@ pub(super) async fn first_run(org: &RunningOrg, planted: &[Planted]) -> Result<V
     ];
     let mut expected = Vec::new();
     for (job, object, soql) in jobs {
-        let rows = visitor.count(soql).await?;
+        let rows = visitor.count(soql, false).await?;
+        let with_deleted = visitor.count(soql, true).await?;
         let rejected: BTreeSet<_> =
             planted.iter().filter(|row| row.object == object).map(|row| (row.id.clone(), row.code.clone())).collect();
         expected.push(Expected {
             inserted: Inserted::Count(rows - rejected.len() as u64),
             rejected,
+            deleted: with_deleted - rows,
             ..Expected::new(job)
         });
     }
