@@ -45,7 +45,9 @@ async fn scripted() -> (Scripted, GainsightClient, ApiCalls) {
 }
 
 fn ok(data: Json) -> Answer {
-    Answer::json(&json!({"result": true, "errorCode": null, "errorDesc": null, "requestId": "r", "data": data, "message": null}))
+    Answer::json(
+        &json!({"result": true, "errorCode": null, "errorDesc": null, "requestId": "r", "data": data, "message": null}),
+    )
 }
 
 fn names() -> Query {
@@ -60,7 +62,9 @@ async fn a_query_reads_all_documented_shapes_and_sends_the_key() {
     server.push(ok(json!({"records": []})));
     server.push(ok(Json::Null));
     server.push(Answer::new(400, r#"{"result":false,"errorCode":"GSOBJ_1011","errorDesc":"No entity matches"}"#));
-    server.push(Answer::json(&json!({"result": false, "errorCode": "GSOBJ_1XXX", "errorDesc": "No data found for given criteria"})));
+    server.push(Answer::json(
+        &json!({"result": false, "errorCode": "GSOBJ_1XXX", "errorDesc": "No data found for given criteria"}),
+    ));
     for rows in [1, 1, 0, 0, 0, 0] {
         let records = client.query("company", &names()).await.unwrap();
         assert_eq!((records.is_empty(), records.values().unwrap().len()), (rows == 0, rows));
@@ -73,7 +77,9 @@ async fn a_query_reads_all_documented_shapes_and_sends_the_key() {
 #[tokio::test]
 async fn a_false_result_in_a_200_is_a_failure() {
     let (server, client, _) = scripted().await;
-    server.push(Answer::json(&json!({"result": false, "errorCode": "GSOBJ_1002", "errorDesc": "Invalid field", "requestId": "r-7"})));
+    server.push(Answer::json(
+        &json!({"result": false, "errorCode": "GSOBJ_1002", "errorDesc": "Invalid field", "requestId": "r-7"}),
+    ));
     let error = client.query("company", &names()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.message().contains("GSOBJ_1002: Invalid field"));
@@ -162,7 +168,8 @@ async fn an_m2m_token_is_fetched_once_and_renewed_once_when_refused() {
     let mut settings = settings(&server.url("/"), "unused", no_limits());
     settings.login = GainsightLogin::M2m { client_id: "id".into(), client_secret: Secret::new("secret") };
     let (client, _) = client(settings, &Clock::system());
-    let token = |value: &str| Answer::json(&json!({"access_token": value, "token_type": "Bearer", "expires_in": 86400}));
+    let token =
+        |value: &str| Answer::json(&json!({"access_token": value, "token_type": "Bearer", "expires_in": 86400}));
     server.push_for("POST", "/v1/users/m2m/oauth/token", token("one").delayed(Duration::from_millis(30)));
     for _ in 0..8 {
         server.push_for("POST", "/v1/data", ok(json!([])));
@@ -202,7 +209,8 @@ async fn a_page_is_followed_by_the_records_after_its_last_id() {
     client.describe("company").await.unwrap();
     let since = "2026-03-01T10:00:00.5Z".parse().unwrap();
     let reading = read_mirror(&client, &metadata, &["Name".to_owned()], Some(since));
-    let rows: usize = reading.map_ok(|batch| batch.num_rows()).try_fold(0, |a, b| async move { Ok(a + b) }).await.unwrap();
+    let rows: usize =
+        reading.map_ok(|batch| batch.num_rows()).try_fold(0, |a, b| async move { Ok(a + b) }).await.unwrap();
     assert_eq!(rows, 5_010);
     let asked = server.received();
     assert_eq!(asked.len(), 3, "the describe is asked once, and a short page is the last");
@@ -219,10 +227,12 @@ async fn a_tenant_that_repeats_a_page_or_breaks_one_is_found_out() {
     let rows: Vec<_> = (0..5_000).map(|at| json!({"Gsid": format!("{at:05}")})).collect();
     server.push(ok(json!(rows)));
     server.push(ok(json!(rows)));
-    let outcome: sf2gs::error::Result<Vec<RecordBatch>> = read_mirror(&client, &metadata, &[], None).try_collect().await;
+    let outcome: sf2gs::error::Result<Vec<RecordBatch>> =
+        read_mirror(&client, &metadata, &[], None).try_collect().await;
     assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Integrity);
     server.push(ok(json!([{"Name": "no id"}])));
-    let outcome: sf2gs::error::Result<Vec<RecordBatch>> = read_mirror(&client, &metadata, &[], None).try_collect().await;
+    let outcome: sf2gs::error::Result<Vec<RecordBatch>> =
+        read_mirror(&client, &metadata, &[], None).try_collect().await;
     assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Integrity);
 }
 
@@ -272,7 +282,10 @@ async fn a_tenant_without_the_log_of_deletions_tells_of_none() {
     server.push(Answer::new(404, r#"{"requestId":"r","result":false,"title":"OBJECT_NOT_FOUND","detail":"Requested object not found.","errorDesc":"Requested object not found."}"#));
     let since = "2026-03-01T10:00:00Z".parse().unwrap();
     assert!(deleted_since(&client, "company", since).await.unwrap().is_empty());
-    server.push(Answer::new(404, r#"{"requestId":"r","result":false,"title":"OBJECT_NOT_FOUND","errorDesc":"Requested object not found."}"#));
+    server.push(Answer::new(
+        404,
+        r#"{"requestId":"r","result":false,"title":"OBJECT_NOT_FOUND","errorDesc":"Requested object not found."}"#,
+    ));
     let error = client.describe("nothing__gc").await.unwrap_err();
     assert_eq!(error.message(), "the tenant has no object `nothing__gc`");
 }
@@ -285,7 +298,8 @@ async fn calls_are_counted_in_the_class_whose_quota_they_use() {
     world.client.put_people_async(Bytes::from_static(br#"{"records":[]}"#)).await.ok();
     world.client.query("company", &names()).await.unwrap();
     let counted = world.calls.since(&before);
-    let expected = [(CallClass::GainsightSync, 1), (CallClass::GainsightBulk, 1), (CallClass::GainsightUsers, 1)].into();
+    let expected =
+        [(CallClass::GainsightSync, 1), (CallClass::GainsightBulk, 1), (CallClass::GainsightUsers, 1)].into();
     assert_eq!(counted, expected);
 }
 

@@ -267,3 +267,115 @@ fn json_cell(out: &mut Vec<u8>, cell: Cell<'_>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use chrono::DateTime;
+
+    use super::super::schema::Schema;
+    use super::super::soql;
+    use super::super::store::Value;
+    use super::*;
+
+    const COMMA: Dialect = Dialect { delimiter: b',', line_end: b"\n" };
+
+    fn org() -> Store {
+        let mut store = Store::new(Arc::new(Schema::built_in().unwrap()));
+        for (object, values) in [
+            ("User", vec![("LastName", Value::Text("Own \"er\"")), ("FirstName", Value::Text("A,"))]),
+            (
+                "Account",
+                vec![
+                    ("Name", Value::Text("Zoë's \"Bar\",\r\n2 🍺")),
+                    ("OwnerId", Value::Row(0)),
+                    ("AnnualRevenue", Value::Double(3.5e8)),
+                    ("NumberOfEmployees", Value::Whole(-7)),
+                    ("LastActivityDate", Value::Whole(0)),
+                    ("CreatedDate", Value::Whole(86_399)),
+                    ("BillingCity", Value::Text("Köln")),
+                    ("BillingPostalCode", Value::Text("01067")),
+                ],
+            ),
+            ("Account", vec![("Name", Value::Text("NULL"))]),
+        ] {
+            let object = store.schema.find(object).unwrap();
+            let row = store.table_mut(object).append();
+            for (field, value) in values {
+                let field = store.schema.objects[object].find(field).unwrap();
+                store.set(object, row, field, value);
+            }
+        }
+        store
+    }
+
+    fn bound(store: &Store, text: &str) -> Bound {
+        Bound::new(&soql::parse(text).unwrap(), store, DateTime::UNIX_EPOCH).unwrap()
+    }
+
+    fn csv(store: &Store, text: &str, dialect: Dialect) -> String {
+        let bound = bound(store, text);
+        let mut out = Vec::new();
+        csv_header(&mut out, &bound, dialect);
+        csv_rows(&mut out, store, &bound, &bound.rows(store, false), dialect);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn csv_quotes_everything_and_doubles_quotes() {
+        let store = org();
+        let query = "SELECT Name, AnnualRevenue, NumberOfEmployees, LastActivityDate, CreatedDate, IsDeleted, Fax, Owner.Name FROM Account";
+        assert_eq!(
+            csv(&store, query, COMMA),
+            "\"Name\",\"AnnualRevenue\",\"NumberOfEmployees\",\"LastActivityDate\",\"CreatedDate\",\"IsDeleted\",\"Fax\",\"Owner.Name\"\n\
+             \"Zoë's \"\"Bar\"\",\r\n2 🍺\",\"3.5E8\",\"-7\",\"1970-01-01\",\"1970-01-01T23:59:59.000Z\",\"false\",\"\",\"A, Own \"\"er\"\"\"\n\
+             \"NULL\",\"\",\"\",\"\",\"\",\"false\",\"\",\"\"\n"
+        );
+        let other = Dialect { delimiter: b'\t', line_end: b"\r\n" };
+        let query = "SELECT Id, OwnerId FROM Account LIMIT 1";
+        let ids = (store.id(2, 0), store.id(1, 0));
+        assert_eq!(csv(&store, query, other), format!("\"Id\"\t\"OwnerId\"\r\n\"{}\"\t\"{}\"\r\n", ids.0, ids.1));
+    }
+
+    #[test]
+    fn every_column_reads_the_same_alone_and_through_a_parent() {
+        let store = org();
+        let account = &store.schema.objects[2];
+        for field in account.fields.iter().filter(|field| !field.is_compound()) {
+            let alone = csv(&store, &format!("SELECT {} FROM Account", field.name), COMMA);
+            let object = bound(&store, &format!("SELECT {} FROM Account", field.name));
+            let mut cells = Vec::new();
+            for row in 0..2 {
+                cells.push(b'"');
+                csv_cell(&mut cells, store.cell(2, row, object.outputs[0].path.field));
+                cells.extend_from_slice(b"\"\n");
+            }
+            assert_eq!(alone, format!("\"{}\"\n{}", field.name, String::from_utf8(cells).unwrap()));
+        }
+    }
+
+    #[test]
+    fn json_nests_parents_and_takes_addresses_apart() {
+        let store = org();
+        let bound = bound(
+            &store,
+            "SELECT Name, Owner.Name, BillingAddress, ShippingAddress, Owner.LastName, CreatedDate, AnnualRevenue FROM Account",
+        );
+        let shape = Shape::of(&bound);
+        let mut out = Vec::new();
+        shape.write(&mut out, &store, 0, "/services/data/v62.0");
+        let record: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(record["Name"], "Zoë's \"Bar\",\r\n2 🍺");
+        assert_eq!(record["Owner"]["Name"], "A, Own \"er\"");
+        assert_eq!(record["Owner"]["LastName"], "Own \"er\"");
+        assert_eq!(record["BillingAddress"]["postalCode"], "01067");
+        assert_eq!(record["BillingAddress"]["street"], serde_json::Value::Null);
+        assert_eq!(record["ShippingAddress"], serde_json::Value::Null);
+        assert_eq!(record["CreatedDate"], "1970-01-01T23:59:59.000+0000");
+        assert_eq!(record["AnnualRevenue"], 350_000_000.0);
+        let mut out = Vec::new();
+        shape.write(&mut out, &store, 1, "");
+        assert!(String::from_utf8(out).unwrap().contains("\"Owner\":null"));
+    }
+}
