@@ -1,3 +1,7 @@
-//! The program `sf2gs`.
+//! The program `sf2gs`: reads the arguments, runs the verb, turns an error into an exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sf2gs::cli::main()
+}

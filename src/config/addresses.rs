@@ -37,7 +37,9 @@ pub(super) fn salesforce_domain(text: &str) -> Result<Url, Complaint> {
         _ => {
             let guess = host.strip_suffix(".salesforce.com").unwrap_or_default();
             let hint = match guess {
-                "" | "my" | "www" => format!("write {OURS}; Setup → My Domain shows your org's"),
+                guess if matches!(guess, "" | "my" | "www") || guess.ends_with(".my") => {
+                    format!("write {OURS}; Setup → My Domain shows your org's")
+                }
                 guess => format!("write https://{guess}.my.salesforce.com; Setup → My Domain shows your org's"),
             };
             Err((format!("`{host}` is not the address of an org"), hint))

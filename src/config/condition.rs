@@ -8,9 +8,21 @@ const CLAUSES: &[&str] = &[
     "SELECT", "FROM", "WHERE", "GROUP", "HAVING", "ORDER", "LIMIT", "OFFSET", "WITH", "FOR", "USING", "TYPEOF", "UNION",
 ];
 
+/// The longest condition that SOQL takes.
+const LONGEST: usize = 4_000;
+
 /// `Err` holds what is wrong, and what to write instead.
-pub(super) fn check(condition: &str) -> Result<(), (String, String)> {
+pub fn check(condition: &str) -> Result<(), (String, String)> {
     let wrong = |message: &str, hint: &str| Err((message.to_owned(), hint.to_owned()));
+    if condition.trim().is_empty() {
+        return wrong("the condition is empty", "leave `where` out to read all rows");
+    }
+    if condition.chars().count() > LONGEST {
+        return wrong(
+            "the condition has more than the 4,000 characters that Salesforce takes",
+            "shorten it, or read more rows and filter them in SQL",
+        );
+    }
     let mut depth = 0_i32;
     let mut word = String::new();
     let mut in_text = false;
@@ -19,7 +31,15 @@ pub(super) fn check(condition: &str) -> Result<(), (String, String)> {
     for c in condition.chars().chain([' ']) {
         if in_text {
             match c {
-                _ if escaped => escaped = false,
+                _ if escaped => {
+                    if !r#"nNrRtTbBfFu"'\_%"#.contains(c) {
+                        return Err((
+                            format!("a text in the condition holds `\\{c}`, which SOQL does not know"),
+                            r"write a backslash as `\\`".to_owned(),
+                        ));
+                    }
+                    escaped = false;
+                }
                 '\\' => escaped = true,
                 '\'' => in_text = false,
                 _ => {}
@@ -107,6 +127,9 @@ mod tests {
             ("Name = 'x')", "did not open"),
             ("Name = 'x';", "`;`"),
             ("Name = 'x' -- why", "comments"),
+            (" ", "empty"),
+            ("Name = 'a\\q'", "`\\q`"),
+            ("Name = 'x') OR (Name != 'y'", "did not open"),
         ] {
             let (message, _) = check(condition).expect_err(condition);
             assert!(message.contains(said), "{condition}: {message}");

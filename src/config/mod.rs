@@ -31,4 +31,6 @@ pub mod job;
 pub mod project;
 pub mod secrets;
 
+pub use condition::check as check_condition;
 pub use problem::{Problem, Problems};
+pub use words::nearest;

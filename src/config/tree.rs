@@ -357,7 +357,7 @@ impl<'a> Table<'a> {
         let asked = self.asked.borrow();
         for key in self.entries.keys() {
             let name: &str = key.get_ref();
-            if !asked.iter().any(|known| *known == name) {
+            if !asked.contains(&name) {
                 let place = self.below(name, key.span());
                 self.report(&place, format!("`{name}` is not a key here"), words::meant(name, asked.iter().copied()));
             }

@@ -1,7 +1,7 @@
 //! Names, and what somebody may have meant by one.
 
 /// The known word that is most like `wrong`, if one is near enough to be a slip.
-pub(super) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let simple = |word: &str| word.to_lowercase().replace(['-', ' ', '.'], "_");
     let target = simple(wrong);
     let allowed = 1 + target.chars().count() / 4;

@@ -11,7 +11,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::error::DataFusionError;
 use datafusion::error::Result as DataFusionResult;
 
-use crate::engine::suggest::nearest;
+use crate::config::nearest;
 use crate::error::Error;
 use crate::error::Result;
 use crate::land::Lake;

@@ -8,9 +8,8 @@
 
 mod catalog;
 mod session;
-mod suggest;
 mod version;
 
+pub use crate::config::project::EngineSettings;
 pub use catalog::LakeCatalog;
 pub use session::Engine;
-pub use session::EngineSettings;

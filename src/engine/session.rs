@@ -13,7 +13,7 @@ use datafusion::prelude::SessionContext;
 use url::Position;
 use url::Url;
 
-pub use crate::config::project::EngineSettings;
+use crate::config::project::EngineSettings;
 use crate::engine::catalog::LakeCatalog;
 use crate::engine::version::LakeVersion;
 use crate::error::Error;

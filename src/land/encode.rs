@@ -32,11 +32,32 @@ use parquet::schema::types::ColumnPath;
 use crate::error::Error;
 use crate::error::Result;
 
-/// A row group ends at this many rows…
-const GROUP_ROWS: usize = 1 << 20;
+/// When a slab, a row group and a file end: what comes first counts.
+#[derive(Debug, Clone)]
+pub(crate) struct Limits {
+    /// Rows that are encoded at a time.
+    pub(crate) slab_rows: usize,
+    /// Memory of the rows that are encoded at a time.
+    pub(crate) slab_bytes: usize,
+    /// Rows of a row group.
+    pub(crate) group_rows: usize,
+    /// Memory of a row group's encoded pages.
+    pub(crate) group_bytes: usize,
+    /// A new file is begun after this many bytes.
+    pub(crate) file_bytes: u64,
+}
 
-/// …or when its encoded pages take this much memory.
-const GROUP_BYTES: usize = 48 << 20;
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            slab_rows: 64 * 1024,
+            slab_bytes: 16 << 20,
+            group_rows: 1 << 20,
+            group_bytes: 48 << 20,
+            file_bytes: 512 << 20,
+        }
+    }
+}
 
 /// A file being encoded.
 pub(crate) struct FileEncoder {
@@ -49,11 +70,12 @@ pub(crate) struct FileEncoder {
     group_rows: usize,
     groups: usize,
     threads: usize,
+    limits: Limits,
 }
 
 impl FileEncoder {
     /// Begins a file of `schema`; `first` are its first rows, from which the columns worth a dictionary are told.
-    pub(crate) fn begin(schema: &SchemaRef, first: &[RecordBatch]) -> Result<Self> {
+    pub(crate) fn begin(schema: &SchemaRef, first: &[RecordBatch], limits: &Limits) -> Result<Self> {
         let threads = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
         let properties = properties(schema, first, threads)?;
         let (writer, factory) = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties))
@@ -64,7 +86,17 @@ impl FileEncoder {
             leaves[writer.schema_descr().get_column_root_idx(leaf)] += 1;
         }
         let columns = factory.create_column_writers(0).map_err(failed)?;
-        Ok(Self { schema: Arc::clone(schema), leaves, writer, factory, columns, group_rows: 0, groups: 0, threads })
+        Ok(Self {
+            schema: Arc::clone(schema),
+            leaves,
+            writer,
+            factory,
+            columns,
+            group_rows: 0,
+            groups: 0,
+            threads,
+            limits: limits.clone(),
+        })
     }
 
     /// Encodes `slab` and returns the bytes that are ready to be stored (often none).
@@ -91,7 +123,8 @@ impl FileEncoder {
         })?;
         self.group_rows += slab.iter().map(RecordBatch::num_rows).sum::<usize>();
         let held: usize = self.columns.iter().map(ArrowColumnWriter::memory_size).sum();
-        if self.group_rows >= GROUP_ROWS || held >= GROUP_BYTES { self.end_group() } else { Ok(Bytes::new()) }
+        let full = self.group_rows >= self.limits.group_rows || held >= self.limits.group_bytes;
+        if full { self.end_group() } else { Ok(Bytes::new()) }
     }
 
     /// Ends the file and returns its last bytes and the number of its rows as the footer tells it.
@@ -253,7 +286,7 @@ mod tests {
     #[test]
     fn several_row_groups_of_nested_columns_read_back_as_written() {
         let slabs = [vec![batch(0, 3_000), batch(3_000, 10)], vec![batch(3_010, 5_000)]];
-        let mut encoder = FileEncoder::begin(&slabs[0][0].schema(), &slabs[0]).unwrap();
+        let mut encoder = FileEncoder::begin(&slabs[0][0].schema(), &slabs[0], &Limits::default()).unwrap();
         let mut bytes = Vec::new();
         for slab in &slabs {
             bytes.extend_from_slice(&encoder.encode(slab).unwrap());

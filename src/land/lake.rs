@@ -8,6 +8,7 @@ use arrow::datatypes::SchemaRef;
 use futures::StreamExt;
 use futures::TryStreamExt;
 use object_store::ObjectStore;
+use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use url::Url;
 
@@ -115,7 +116,15 @@ impl Lake {
                 .hint("a vacuum took it; a later version may still be there")
         };
         let state = log.load(Some(unsigned(version))).await.map_err(|error| gone().source(error))?.ok_or_else(gone)?;
-        Ok(self.as_snapshot(table, state))
+        // The log may remember what a vacuum has taken: that is told here, not in the middle of a query.
+        let removed = state.files.iter().filter(|file| newest.files.iter().all(|other| other.name != file.name));
+        let paths: Vec<Path> = removed.map(|file| self.folder(table).join(file.name.as_str())).collect();
+        let missing = futures::stream::iter(paths)
+            .map(|path| async move { self.place.root.head(&path).await })
+            .buffer_unordered(8)
+            .any(async |found| matches!(found, Err(object_store::Error::NotFound { .. })))
+            .await;
+        if missing { Err(gone()) } else { Ok(self.as_snapshot(table, state)) }
     }
 
     /// A writer of new rows of `table`. `sequence` says which rows of a key are newer: it's greater than those of all

@@ -20,18 +20,10 @@ use crate::clock;
 use crate::error::Error;
 use crate::error::Result;
 use crate::land::encode::FileEncoder;
+use crate::land::encode::Limits;
 use crate::land::store;
 use crate::land::types::Border;
 use crate::land::types::DELETED_COLUMN;
-
-/// Rows that are encoded at a time.
-const SLAB_ROWS: usize = 64 * 1024;
-
-/// A slab ends earlier when its rows take this much memory.
-const SLAB_BYTES: usize = 16 << 20;
-
-/// A new file is begun after this many bytes.
-const FILE_BYTES: u64 = 512 << 20;
 
 /// A data file that no commit names yet.
 #[derive(Debug, Clone)]
@@ -104,6 +96,7 @@ pub struct SnapshotWriter {
     sequence: i64,
     sequences: Int64Array,
     mixed: bool,
+    limits: Limits,
     slab: Vec<RecordBatch>,
     slab_rows: usize,
     slab_bytes: usize,
@@ -127,6 +120,7 @@ impl SnapshotWriter {
             sequence,
             sequences: Int64Array::from(Vec::<i64>::new()),
             mixed: false,
+            limits: Limits::default(),
             slab: Vec::new(),
             slab_rows: 0,
             slab_bytes: 0,
@@ -159,7 +153,7 @@ impl SnapshotWriter {
         self.slab_rows += physical.num_rows();
         self.slab_bytes += physical.get_array_memory_size();
         self.slab.push(physical);
-        if self.slab_rows >= SLAB_ROWS || self.slab_bytes >= SLAB_BYTES {
+        if self.slab_rows >= self.limits.slab_rows || self.slab_bytes >= self.limits.slab_bytes {
             self.encode_slab().await?;
         }
         Ok(())
@@ -183,7 +177,7 @@ impl SnapshotWriter {
     async fn encode_slab(&mut self) -> Result<()> {
         let slab = std::mem::take(&mut self.slab);
         (self.slab_rows, self.slab_bytes) = (0, 0);
-        if self.open.as_ref().is_some_and(|file| file.sent >= FILE_BYTES) {
+        if self.open.as_ref().is_some_and(|file| file.sent >= self.limits.file_bytes) {
             self.end_file().await?;
         }
         let encoder = self.idle_encoder().await?;
@@ -204,10 +198,11 @@ impl SnapshotWriter {
             file.count(batch);
         }
         let schema = Arc::clone(self.border.physical());
+        let limits = self.limits.clone();
         self.encoding = Some(tokio::task::spawn_blocking(move || {
             let mut encoder = match encoder {
                 Some(encoder) => encoder,
-                None => FileEncoder::begin(&schema, &slab)?,
+                None => FileEncoder::begin(&schema, &slab, &limits)?,
             };
             let bytes = encoder.encode(&slab)?;
             Ok((encoder, bytes))
@@ -277,5 +272,47 @@ impl OpenFile {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::AsArray;
+    use arrow::array::StringArray;
+    use arrow::datatypes::DataType;
+    use arrow::datatypes::Field;
+    use arrow::datatypes::Schema;
+    use object_store::memory::InMemory;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn rows_go_on_in_the_next_file_when_one_is_full() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("Id", DataType::Utf8, false)]));
+        let folder = Path::from("lake/salesforce/account");
+        let mut writer = SnapshotWriter::new(Arc::clone(&store), folder.clone(), &schema, 7).unwrap();
+        writer.limits = Limits { slab_rows: 10, group_rows: 40, file_bytes: 1, ..Limits::default() };
+        for from in (0..1_000).step_by(7) {
+            let ids: StringArray = (from..(from + 7).min(1_000)).map(|n| Some(format!("{n:04}"))).collect();
+            let marks = BooleanArray::from_iter((from..(from + 7).min(1_000)).map(|n| Some(n % 10 == 0)));
+            let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(ids)]).unwrap();
+            writer.write(&batch, Some(&marks)).await.unwrap();
+        }
+        let written = writer.finish().await.unwrap();
+        assert!(written.files() > 10, "{}", written.files());
+        assert_eq!((written.rows(), written.deleted(), written.sequence()), (1_000, 100, 7));
+        let mut ids = Vec::new();
+        for file in &written.files {
+            let path = folder.clone().join(file.name.as_str());
+            let bytes = store.get(&path).await.unwrap().bytes().await.unwrap();
+            assert_eq!(bytes.len() as u64, file.size);
+            for batch in ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap() {
+                let batch = batch.unwrap();
+                ids.extend(batch.column(0).as_string::<i32>().iter().map(|id| id.unwrap().to_owned()));
+            }
+        }
+        assert_eq!(ids, (0..1_000).map(|n| format!("{n:04}")).collect::<Vec<_>>());
     }
 }

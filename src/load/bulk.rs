@@ -114,19 +114,16 @@ impl Sender {
     /// Sends a file and settles its rows.
     pub(super) async fn import(self: Arc<Self>, full: Full) -> Result<Settled> {
         let Full { file, rows } = full;
-        let noted = rows.clone();
-        let this = &self;
-        self.chunk("bulk", &noted, |chunk| async move {
-            let started = this.client.tenant_time();
-            let status_id = this.client.bulk_import(file).await?.map_err(|refusal| {
-                Error::config(format!("Gainsight refused the bulk import: {} ({})", refusal.description, refusal.code))
-                    .hint("check the connection's bulk job, login and org id against the job's page in Gainsight")
-            })?;
-            this.ledger.note_status_id(chunk, &status_id)?;
-            let status = wait_for_import(&this.client, &status_id).await?;
-            this.settle_import(rows, &status, started).await
-        })
-        .await
+        let chunk = self.begin("bulk", &rows)?;
+        let started = self.client.tenant_time();
+        let status_id = self.client.bulk_import(file).await?.map_err(|refusal| {
+            Error::config(format!("Gainsight refused the bulk import: {} ({})", refusal.description, refusal.code))
+                .hint("check the connection's bulk job, login and org id against the job's page in Gainsight")
+        })?;
+        self.ledger.note_status_id(chunk, &status_id)?;
+        let status = wait_for_import(&self.client, &status_id).await?;
+        let settled = self.settle_import(rows, &status, started).await?;
+        self.end(chunk, settled)
     }
 
     async fn settle_import(
@@ -305,7 +302,7 @@ pub(super) async fn wait_for_import(client: &GainsightClient, status_id: &str) -
                 .hint("run the same command again later; it resumes")
                 .context("status", status_id));
         }
-        wait = (wait * 2).min(LONGEST);
+        wait = (wait * 2).clamp(super::SHORTEST, LONGEST);
     }
 }
 

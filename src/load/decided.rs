@@ -148,7 +148,8 @@ pub(super) struct Decided {
     pub(super) source_id: StringArray,
     verdict: StringArray,
     gsid: StringArray,
-    changed: StringArray,
+    /// What each row's verdict asks for, and the fields that count for it.
+    acts: Vec<(Option<Act>, Sent)>,
     clears: Option<BooleanArray>,
     person_gsid: Option<StringArray>,
     person_key: Option<StringArray>,
@@ -178,12 +179,21 @@ impl Decided {
         };
         let cells =
             layout.fields.iter().map(|field| Cells::new(batch.column(field.column))).collect::<Result<Vec<_>>>()?;
+        let (verdict, changed) = (must("verdict")?, must("changed")?);
+        let acts = (0..verdict.len())
+            .map(|row| match verdict.value(row) {
+                "insert" => (Some(Act::Insert), layout.all()),
+                "update" if changed.is_valid(row) => (Some(Act::Update), layout.changed(changed.value(row))),
+                "update" => (Some(Act::Update), Sent(0)),
+                _ => (None, Sent(0)),
+            })
+            .collect();
         Ok(Self {
             layout: Arc::clone(layout),
             source_id: must("source_id")?,
-            verdict: must("verdict")?,
+            verdict,
             gsid: must("gsid")?,
-            changed: must("changed")?,
+            acts,
             clears: flag("clears")?,
             person_gsid: text("person_gsid")?,
             person_key: text("person_key")?,
@@ -199,11 +209,7 @@ impl Decided {
 
     /// What the verdict asks for; `None` for rows that are not written.
     pub(super) fn act(&self, row: usize) -> Option<Act> {
-        match self.verdict.value(row) {
-            "insert" => Some(Act::Insert),
-            "update" => Some(Act::Update),
-            _ => None,
-        }
+        self.acts[row].0
     }
 
     pub(super) fn verdict(&self, row: usize) -> &str {
@@ -212,11 +218,7 @@ impl Decided {
 
     /// The fields that count for a row: all of an insert, the changed ones of an update.
     pub(super) fn counting(&self, row: usize) -> Sent {
-        match self.act(row) {
-            Some(Act::Update) if self.changed.is_valid(row) => self.layout.changed(self.changed.value(row)),
-            Some(Act::Update) => Sent(0),
-            _ => self.layout.all(),
-        }
+        self.acts[row].1
     }
 
     /// A person's fields are written by its winning row alone.

@@ -50,6 +50,7 @@ use crate::config::job::TargetObject;
 use crate::connect::gainsight::GainsightClient;
 use crate::connect::gainsight::ObjectMetadata;
 use crate::error::Error;
+use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::ledger::Ledger;
 use crate::telemetry::Reporter;
@@ -127,10 +128,20 @@ pub async fn load(
     if let Some(rows) = known_rows {
         loading.choose(rows);
     }
-    while let Some(batch) = decisions.next().await {
-        loading.take(&batch?, &layout).await?;
+    let outcome = async {
+        while let Some(batch) = decisions.next().await {
+            loading.take(&batch?, &layout).await?;
+        }
+        loading.finish().await
     }
-    loading.finish().await
+    .await;
+    match outcome {
+        Ok(()) => Ok(loading.loaded),
+        Err(error) => {
+            loading.calm_down().await;
+            Err(error)
+        }
+    }
 }
 
 /// Waits for asynchronous work that an earlier process of this run left behind, so that fresh verdicts see its result.
@@ -138,27 +149,40 @@ pub async fn load(
 pub async fn await_open_chunks(client: &GainsightClient, ledger: &Ledger, run: &str) -> Result<usize> {
     let open = ledger.open_chunks(run)?;
     for chunk in &open {
-        let (done, failed) = match (&*chunk.route, &chunk.status_id) {
-            ("bulk", Some(id)) => {
-                let status = bulk::wait_for_import(client, id).await?;
-                (status.succeeded.unwrap_or(0), status.failed.unwrap_or(0))
-            }
-            ("people_async", Some(id)) => {
-                let status = people::wait_for_people(client, id).await?;
-                (status.count, status.errors.len() as u64)
-            }
+        let outcome = match (&*chunk.route, &chunk.status_id) {
+            ("bulk", Some(id)) => bulk::wait_for_import(client, id)
+                .await
+                .map(|status| (status.succeeded.unwrap_or(0), status.failed.unwrap_or(0))),
+            ("people_async", Some(id)) => people::wait_for_people(client, id, || Ok(()))
+                .await
+                .map(|status| (status.count, status.errors.len() as u64)),
             // Its request ended with its process; what arrived is found by reading the target.
-            _ => (0, 0),
+            _ => Ok((0, 0)),
+        };
+        let (done, failed) = match outcome {
+            Ok(counts) => counts,
+            // A tenant that has forgotten it is not at work on it.
+            Err(error) if error.kind() == ErrorKind::Config => (0, 0),
+            Err(error) => return Err(error),
         };
         ledger.end_chunk(chunk.id, 0, done, failed)?;
     }
     Ok(open.len())
 }
 
+/// The shortest wait between two questions how asynchronous work stands.
+const SHORTEST: Duration = Duration::from_millis(2);
+
+/// How long calls in flight may take to be answered after another one has failed.
+const CALM: Duration = Duration::from_secs(10);
+
+/// Most rows of one note in the ledger: a large load makes few notes, and loses little time with them.
+const NOTE_ROWS: usize = 1_000;
+
 /// When asynchronous work is asked about first: at once where calls cost nothing.
 fn first_question(client: &GainsightClient) -> Duration {
     match client.settings().limits.sync_per_minute {
-        None => Duration::from_millis(2),
+        None => Duration::ZERO,
         Some(_) => client.first_wait(),
     }
 }
@@ -169,6 +193,8 @@ struct Loading<'a> {
     sender: Arc<Sender>,
     /// Chosen from the number of rows, given or gathered.
     route: Option<Route>,
+    /// Rows that one task takes: several calls where there are many.
+    task_rows: usize,
     inserts: Vec<Row>,
     updates: Vec<Row>,
     persons: Vec<Person>,
@@ -190,6 +216,7 @@ impl<'a> Loading<'a> {
             ctx,
             sender: Arc::new(sender),
             route: None,
+            task_rows: REST_ROWS,
             inserts: Vec::new(),
             updates: Vec::new(),
             persons: Vec::new(),
@@ -213,6 +240,9 @@ impl<'a> Loading<'a> {
         }
         tracing::info!(object = %self.ctx.job.target.object, rows, route = route.name(), "Loading about {rows} rows.");
         self.route = Some(route);
+        // Every task of the first rounds shall find work; beyond that, few notes matter more.
+        let share = usize::try_from(rows).unwrap_or(usize::MAX) / (4 * self.ctx.connection.limits.concurrency.max(1));
+        self.task_rows = (share / REST_ROWS * REST_ROWS).clamp(REST_ROWS, NOTE_ROWS);
     }
 
     /// Takes a batch of verdicts in.
@@ -273,7 +303,7 @@ impl<'a> Loading<'a> {
             Act::Update => &mut self.updates,
         };
         gathered.push(row);
-        if gathered.len() >= REST_ROWS {
+        if gathered.len() >= self.task_rows {
             let rows = std::mem::take(gathered);
             self.spawn_rest(act, rows).await?;
         }
@@ -283,9 +313,9 @@ impl<'a> Loading<'a> {
     async fn push_person(&mut self, person: Person) -> Result<()> {
         self.persons.push(person);
         let full = match self.route {
-            Some(Route::PeopleAsync) => REST_ROWS,
-            // One by one, several in a task only to keep the ledger's notes few.
-            _ => 10,
+            Some(Route::PeopleAsync) => self.task_rows,
+            // One by one: several in a task only to keep the notes few.
+            _ => self.task_rows / 5,
         };
         if self.persons.len() >= full { self.flush_persons().await } else { Ok(()) }
     }
@@ -341,7 +371,15 @@ impl<'a> Loading<'a> {
         Ok(())
     }
 
-    async fn finish(mut self) -> Result<Loaded> {
+    /// After a failure: what is on its way gets a moment to be answered, so that as little as possible stays unknown.
+    async fn calm_down(&mut self) {
+        let answered = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(CALM, answered).await.is_err() {
+            tracing::warn!("Some calls had no answer yet when the load stopped; the next run finds out what they did.");
+        }
+    }
+
+    async fn finish(&mut self) -> Result<()> {
         if self.route.is_none() && !self.waiting.is_empty() {
             self.choose(self.waiting.len() as u64);
             for row in std::mem::take(&mut self.waiting) {
@@ -360,7 +398,6 @@ impl<'a> Loading<'a> {
         if let Some(full) = self.file.as_mut().and_then(Filling::take) {
             self.import(full).await?;
         }
-        self.room(1).await?;
-        Ok(self.loaded)
+        self.room(1).await
     }
 }

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::connect::gainsight::GainsightClient;
 use crate::connect::gainsight::PeopleStatus;
 use crate::connect::gainsight::Refusal;
 use crate::connect::gainsight::WriteAnswer;
@@ -13,6 +14,7 @@ use crate::error::Result;
 use super::blame;
 use super::decided::Row;
 use super::encode;
+use super::plan::REST_ROWS;
 use super::sender::Sender;
 use super::sender::Settled;
 
@@ -28,15 +30,12 @@ const PATIENCE: Duration = Duration::from_secs(45 * 60);
 impl Sender {
     /// Sends persons one by one.
     pub(super) async fn persons(&self, persons: Vec<Person>) -> Result<Settled> {
-        let rows = persons.concat();
-        self.chunk("people", &rows, |_| async {
-            let mut settled = Settled::default();
-            for person in persons {
-                settled.add(self.one_person(person).await?);
-            }
-            Ok(settled)
-        })
-        .await
+        let chunk = self.begin("people", &persons.concat())?;
+        let mut settled = Settled::default();
+        for person in persons {
+            settled.add(self.one_person(person).await?);
+        }
+        self.end(chunk, settled)
     }
 
     /// Sends one person; where it is refused with several companies, each company is tried by itself.
@@ -87,10 +86,14 @@ impl Sender {
         Ok(())
     }
 
-    /// Sends up to fifty persons asynchronously and waits for what becomes of them.
+    /// Sends persons asynchronously, fifty a call, and waits for what becomes of them.
     pub(super) async fn people(&self, persons: Vec<Person>) -> Result<Settled> {
-        let rows = persons.concat();
-        self.chunk("people_async", &rows, |chunk| self.settle_people(chunk, persons)).await
+        let chunk = self.begin("people_async", &persons.concat())?;
+        let mut settled = Settled::default();
+        for some in persons.chunks(REST_ROWS) {
+            settled.add(self.settle_people(chunk, some.to_vec()).await?);
+        }
+        self.end(chunk, settled)
     }
 
     async fn settle_people(&self, chunk: i64, persons: Vec<Person>) -> Result<Settled> {
@@ -104,8 +107,8 @@ impl Sender {
                     continue;
                 }
             };
-            self.ledger.note_status_id(chunk, &status_id)?;
-            let status = self.await_people(&status_id).await?;
+            let status =
+                wait_for_people(&self.client, &status_id, || self.ledger.note_status_id(chunk, &status_id)).await?;
             if status.count > 0 {
                 self.went_well();
             }
@@ -148,21 +151,23 @@ impl Sender {
         }
         Ok(())
     }
-
-    /// Waits for asynchronous people work.
-    pub(super) async fn await_people(&self, status_id: &str) -> Result<PeopleStatus> {
-        wait_for_people(&self.client, status_id).await
-    }
 }
 
-/// Asks how a people call stands until it is over.
+/// Asks how a people call stands until it is over; `not_yet` is called once, before the first wait.
 pub(super) async fn wait_for_people(
-    client: &crate::connect::gainsight::GainsightClient,
+    client: &GainsightClient,
     status_id: &str,
+    not_yet: impl FnOnce() -> Result<()>,
 ) -> Result<PeopleStatus> {
     let mut waited = Duration::ZERO;
     let mut wait = super::first_question(client);
+    let mut not_yet = Some(not_yet);
     loop {
+        if !wait.is_zero()
+            && let Some(not_yet) = not_yet.take()
+        {
+            not_yet()?;
+        }
         tokio::time::sleep(wait).await;
         let status = client.people_status(status_id).await?;
         if status.done {
@@ -174,6 +179,6 @@ pub(super) async fn wait_for_people(
                 .hint("run the same command again later; it resumes")
                 .context("status", status_id));
         }
-        wait = (wait * 2).min(LONGEST);
+        wait = (wait * 2).clamp(super::SHORTEST, LONGEST);
     }
 }

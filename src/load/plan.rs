@@ -2,6 +2,8 @@
 //!
 //! Pure arithmetic over the documented limits (gainsight-api §9): the load chooses its route with it, `plan` prints it.
 
+use std::fmt;
+
 use crate::config::connection::BulkJob;
 use crate::config::connection::GainsightConnection;
 use crate::config::connection::GainsightLimits;
@@ -89,6 +91,26 @@ impl CallPlan {
     /// Calls of one class.
     pub fn calls_of(&self, class: CallClass) -> u64 {
         self.calls.iter().filter(|calls| calls.class == class).map(|calls| calls.calls).sum()
+    }
+}
+
+impl fmt::Display for CallPlan {
+    /// `4 calls by object REST (gs_sync, 150 rows, up to 50 a call); the quotas let it end within their first windows`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.calls.is_empty() {
+            return f.write_str("no calls: there is nothing to write");
+        }
+        for (at, calls) in self.calls.iter().enumerate() {
+            let PlannedCalls { route, class, rows, rows_per_call, calls } = calls;
+            let (comma, plural) = (if at > 0 { ", " } else { "" }, if *calls == 1 { "call" } else { "calls" });
+            write!(f, "{comma}{calls} {plural} by {} ({}, {rows} rows, ", route.name(), class.name())?;
+            write!(f, "up to {rows_per_call} a call)")?;
+        }
+        match self.hours {
+            none if none <= 0.0 => f.write_str("; the quotas let it end within their first windows"),
+            hours if hours < 1.0 => write!(f, "; the quotas stretch it over {:.0} minutes", (hours * 60.0).ceil()),
+            hours => write!(f, "; the quotas stretch it over {hours:.1} hours"),
+        }
     }
 }
 
@@ -228,6 +250,20 @@ mod tests {
         clearing.only_rest = 100;
         let both = plan_calls(&company_job(), &connection, &clearing);
         assert_eq!(both.calls_of(CallClass::GainsightSync), 2);
+    }
+
+    #[test]
+    fn a_plan_reads_as_a_sentence() {
+        let connection = samples::connection();
+        let text = plan_calls(&company_job(), &connection, &work(120, 30)).to_string();
+        assert_eq!(
+            text,
+            "4 calls by object REST (gs_sync, 150 rows, up to 50 a call); the quotas let it end within their first windows"
+        );
+        let users = samples::job(TargetObject::User, &[("gsuser", "SFDCUserName", true)]);
+        let text = plan_calls(&users, &connection, &work(20_000, 0)).to_string();
+        assert!(text.ends_with("the quotas stretch it over 3.0 hours"), "{text}");
+        assert_eq!(plan_calls(&users, &connection, &work(0, 0)).to_string(), "no calls: there is nothing to write");
     }
 
     #[test]

@@ -77,6 +77,26 @@ pub mod code {
     pub const PICKLIST_UNKNOWN: &str = "PICKLIST_UNKNOWN";
     /// The tenant refused the row for another reason.
     pub const REFUSED_BY_TARGET: &str = "REFUSED_BY_TARGET";
+
+    /// The code that is written like this.
+    pub fn known(written: &str) -> Option<&'static str> {
+        [
+            BLANK_IDENTIFIER,
+            DUPLICATE_IN_SOURCE,
+            AMBIGUOUS_TARGET,
+            LOOKUP_NO_MATCH,
+            LOOKUP_MULTIPLE,
+            ALREADY_EXISTS,
+            NOT_FOUND,
+            REQUIRED_MISSING,
+            VALUE_TOO_LONG,
+            VALUE_INVALID,
+            PICKLIST_UNKNOWN,
+            REFUSED_BY_TARGET,
+        ]
+        .into_iter()
+        .find(|code| *code == written)
+    }
 }
 
 /// What a person does about a code.

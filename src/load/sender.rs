@@ -27,12 +27,14 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::ledger::Ledger;
 use crate::ledger::NewChunk;
+use crate::telemetry::checkpoint;
 
 use super::blame;
 use super::decided::Act;
 use super::decided::Row;
 use super::encode;
 use super::encode::PersonKeys;
+use super::plan::REST_ROWS;
 use super::reject::Reject;
 
 /// So many refused rows without one accepted call mean that the job, not the rows, is wrong.
@@ -95,11 +97,8 @@ impl Sender {
         Self { client, ledger, run, target, person_keys, accepted, refused, last_refusal: Mutex::default() }
     }
 
-    /// Notes a chunk, runs it, and notes its end. A chunk whose work fails stays open in the ledger.
-    pub(super) async fn chunk<F>(&self, route: &str, rows: &[Row], work: impl FnOnce(i64) -> F) -> Result<Settled>
-    where
-        F: Future<Output = Result<Settled>>,
-    {
+    /// Notes a chunk that is about to be sent. A chunk whose work fails stays open in the ledger.
+    pub(super) fn begin(&self, route: &str, rows: &[Row]) -> Result<i64> {
         let mut hash = Sha256::new();
         for row in rows {
             hash.update(row.source_id());
@@ -111,31 +110,39 @@ impl Sender {
             rows: rows.len() as u64,
             keys_hash: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
         };
-        let id = self.ledger.begin_chunk(&self.run, &chunk)?;
-        let settled = work(id).await?;
-        self.ledger.end_chunk(id, settled.inserted, settled.updated, settled.rejects.len() as u64)?;
+        self.ledger.begin_chunk(&self.run, &chunk)
+    }
+
+    /// Notes what became of a chunk.
+    pub(super) fn end(&self, chunk: i64, settled: Settled) -> Result<Settled> {
+        checkpoint("load.answered");
+        self.ledger.end_chunk(chunk, settled.inserted, settled.updated, settled.rejects.len() as u64)?;
         if !settled.rejects.is_empty() {
             tracing::info!(
                 object = %self.target,
-                route,
+                chunk,
                 rows = settled.rejects.len(),
                 "Gainsight refused {} of {} rows of a chunk. They are in the rejects table.",
                 settled.rejects.len(),
-                rows.len(),
+                settled.rows(),
             );
         }
         Ok(settled)
     }
 
-    /// Sends up to fifty rows of one act to the object or user calls.
+    /// Sends rows of one act to the object or user calls, fifty a call.
     pub(super) async fn rest(&self, act: Act, rows: Vec<Row>) -> Result<Settled> {
         let route = match (&self.target, act) {
             (TargetObject::User, _) => "users",
             (_, Act::Insert) => "object_insert",
             (_, Act::Update) => "object_update",
         };
-        let noted = rows.clone();
-        self.chunk(route, &noted, |_| self.settle(act, rows)).await
+        let chunk = self.begin(route, &rows)?;
+        let mut settled = Settled::default();
+        for some in rows.chunks(REST_ROWS) {
+            settled.add(self.settle(act, some.to_vec()).await?);
+        }
+        self.end(chunk, settled)
     }
 
     /// Sends rows and whatever is left of them until every row is settled.

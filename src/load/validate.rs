@@ -94,6 +94,8 @@ impl<'a> Test<'a> {
             TargetObject::People => field.object == "person" && meta.name == "Email",
             TargetObject::Object(_) => false,
         };
+        // Nobody works nowhere: a company person needs its company.
+        let company = *target == TargetObject::People && field.object == "company_person" && meta.name == "Company_ID";
         let has_length = matches!(
             meta.data_type,
             GsType::String
@@ -108,7 +110,7 @@ impl<'a> Test<'a> {
             .then(|| meta.options.iter().filter(|option| option.active).flat_map(|o| [&*o.label, &*o.gsid]).collect());
         Self {
             field,
-            required: meta.required || !meta.nillable || demanded,
+            required: meta.required || !meta.nillable || demanded || company,
             keeps_filled: !meta.nillable || demanded,
             always: demanded,
             longest: meta.length.filter(|_| has_length).map(|length| length as usize),

@@ -24,6 +24,11 @@ impl CallClass {
     pub const ALL: [Self; 5] =
         [Self::SalesforceRest, Self::SalesforceBulk, Self::GainsightSync, Self::GainsightBulk, Self::GainsightUsers];
 
+    /// Whether the call goes to Salesforce.
+    pub fn is_salesforce(self) -> bool {
+        matches!(self, Self::SalesforceRest | Self::SalesforceBulk)
+    }
+
     /// The name in tables, the ledger and logs.
     pub fn name(self) -> &'static str {
         match self {

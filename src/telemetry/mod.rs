@@ -6,11 +6,13 @@
 //! * Library code reports progress through [`Reporter`]; only the command line draws it.
 
 mod calls;
+mod checkpoint;
 mod progress;
 mod secret;
 mod subscriber;
 
 pub use calls::{ApiCalls, CallClass, CallCounts};
+pub use checkpoint::checkpoint;
 pub use progress::{Reporter, Silent};
 pub use secret::Secret;
 pub use subscriber::{LogFormat, init};

@@ -292,3 +292,73 @@ fn a_file_of_a_newer_program_and_a_file_that_is_no_ledger_are_refused() {
     let error = Ledger::open(&other, w.clock.clone()).unwrap_err();
     assert_eq!((error.kind(), error.message().contains("not a SQLite database")), (ErrorKind::Config, true), "{error}");
 }
+
+/// Two terminals, a schedule and a person: the file is made once, and one of them gets the job.
+#[test]
+fn many_that_start_at_once_make_one_ledger_and_one_gets_the_job() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let all = std::sync::Barrier::new(8);
+    let got: Vec<_> = std::thread::scope(|scope| {
+        let begin = || {
+            all.wait();
+            let ledger = Ledger::open(&path, Clock::system()).expect("the ledger");
+            let lease = ledger.acquire("contacts");
+            all.wait();
+            lease.map(drop).map_err(|e| e.kind())
+        };
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(begin)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    });
+    assert_eq!(got.iter().filter(|lease| lease.is_ok()).count(), 1, "{got:?}");
+    assert!(got.iter().all(|lease| *lease == Ok(()) || *lease == Err(ErrorKind::Conflict)), "{got:?}");
+}
+
+/// The outcome, the watermark and the rows to try again are stored together or not at all.
+#[test]
+fn an_outcome_that_cannot_be_stored_whole_is_not_stored_at_all() {
+    let w = World::new();
+    let lease = w.ledger.acquire("contacts").unwrap();
+    let run = w.ledger.begin_run(&lease, new_run()).unwrap();
+    let other = rusqlite::Connection::open(w.ledger.path()).unwrap();
+    other
+        .execute_batch(
+            "CREATE TRIGGER full BEFORE INSERT ON pending BEGIN SELECT raise(ABORT, 'as if the disk were full'); END",
+        )
+        .unwrap();
+    w.ledger.finish_run(&lease, &run.id, &success()).unwrap_err();
+    assert_eq!(w.ledger.unfinished_run("contacts").unwrap().unwrap(), run);
+    assert_eq!(w.ledger.watermark("contacts").unwrap(), None);
+    lease.heartbeat().expect("the lease goes on");
+    other.execute_batch("DROP TRIGGER full").unwrap();
+    w.ledger.finish_run(&lease, &run.id, &success()).unwrap();
+    assert_eq!(w.ledger.watermark("contacts").unwrap(), success().watermark);
+}
+
+/// `cargo test --test it ledger::speed -- --ignored --nocapture`: a chunk must cost far less than a call.
+#[test]
+#[ignore = "a measurement"]
+fn speed_of_chunks() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(&folder.path().join("ledger.db"), Clock::system()).unwrap();
+    let lease = ledger.acquire("contacts").unwrap();
+    let run = ledger.begin_run(&lease, new_run()).unwrap();
+    let begun = std::time::Instant::now();
+    for _ in 0..20_000 {
+        let chunk = NewChunk {
+            route: "people".into(),
+            object: "person".into(),
+            rows: 50,
+            keys_hash: "0123456789abcdef".into(),
+        };
+        let id = ledger.begin_chunk(&run.id, &chunk).unwrap();
+        ledger.end_chunk(id, 50, 0, 0).unwrap();
+    }
+    println!("20,000 chunks: {:?}", begun.elapsed());
+    let begun = std::time::Instant::now();
+    let pending = (0..200_000)
+        .map(|n| Pending { source_id: format!("003{n:015}"), code: "LOOKUP_NO_MATCH".into(), field: None })
+        .collect();
+    ledger.finish_run(&lease, &run.id, &Outcome { pending: Some(pending), ..success() }).unwrap();
+    println!("an outcome with 200,000 rows to try again: {:?}", begun.elapsed());
+}

@@ -87,6 +87,36 @@ async fn three_bad_companies_of_120_are_named_and_117_are_loaded_with_few_calls(
 }
 
 #[tokio::test]
+async fn whatever_is_bad_exactly_that_is_rejected() {
+    use rand::RngExt as _;
+    use rand::SeedableRng as _;
+    for seed in 0..12 {
+        let mut random = rand::rngs::StdRng::seed_from_u64(seed);
+        let mut world = World::new().await;
+        for field in ["Name", "Stage", "SfdcAccountId"] {
+            world.loosen("company", field);
+        }
+        let mut rows = companies(random.random_range(1..230));
+        let share = [0.01, 0.1, 0.5, 0.9][seed as usize % 4];
+        let mut bad = HashSet::new();
+        for row in &mut rows {
+            for (at, value) in [(0, "x".repeat(260)), (1, "no id".to_owned()), (2, format!("Stage {}", seed % 3))] {
+                if random.random_bool(share / 2.0) {
+                    row.set[at] = Some(value);
+                    bad.insert(row.id.clone());
+                }
+            }
+        }
+        let loaded = world.load(&company_job(), verdicts(&COMPANY, &rows)).await.unwrap();
+        let found: HashSet<_> = loaded.rejects.iter().map(|reject| reject.source_id.clone()).collect();
+        assert_eq!(found, bad, "seed {seed}");
+        assert_eq!(loaded.rejects.len(), bad.len(), "seed {seed}: one reason a row");
+        assert_eq!(loaded.inserted as usize, rows.len() - bad.len());
+        assert_eq!(world.dump("company").await.len(), rows.len() - bad.len());
+    }
+}
+
+#[tokio::test]
 async fn bad_cells_that_the_metadata_tells_cost_no_call_at_all() {
     let world = World::new().await;
     let mut rows = companies(50);
@@ -363,6 +393,75 @@ async fn a_cut_connection_during_an_insert_makes_no_duplicate() {
         // Each batch that was cut off is sent again only where it had not arrived.
         assert_eq!(proxy.seen(), if cut == Cut::Answer { 3 } else { 5 });
     }
+}
+
+/// The world behind a proxy that cuts `count` requests that start so.
+async fn behind(start: &str, count: i64, cut: Cut) -> (World, Cutting) {
+    let mut world = World::new().await;
+    let proxy = Cutting::before(world.tenant.url().as_str(), start, count, cut).await;
+    let mut settings = world.client.settings().clone();
+    settings.url = proxy.url().parse().unwrap();
+    (world.client, world.calls) = crate::support::tenant::client(settings, &Clock::system());
+    (world, proxy)
+}
+
+#[tokio::test]
+async fn other_writes_survive_a_cut_connection_too() {
+    for cut in [Cut::Answer, Cut::Request] {
+        let (world, proxy) = behind("POST /v1.0/admin/connector/job/bulkimport ", 1, cut).await;
+        let loaded = world.load(&company_job(), verdicts(&COMPANY, &companies(5_100))).await.unwrap();
+        assert!(proxy.done());
+        assert_eq!((loaded.inserted, world.dump("company").await.len()), (5_100, 5_100), "{cut:?}");
+
+        for route in ["PUT /v1/peoplemgmt/v1.0/people/async ", "PUT /v1/peoplemgmt/v1.0/people "] {
+            let (mut world, proxy) = behind(route, 2, cut).await;
+            if !route.contains("async") {
+                world.connection.limits = GainsightLimits::default();
+            }
+            let gsids = world.insert("company", json!([{"Name": "A"}])).await;
+            let emails: Vec<_> = (0..120).map(|at| format!("p{at}@x.org")).collect();
+            let rows: Vec<_> =
+                emails.iter().map(|email| insert(email, &[Some(email), Some("P"), Some(&gsids[0]), None])).collect();
+            let loaded = world.load(&people_job(), verdicts(&PEOPLE, &rows)).await.unwrap();
+            assert!(proxy.done());
+            assert_eq!((loaded.inserted, world.dump("person").await.len()), (120, 120), "{route} {cut:?}");
+            assert_eq!(world.dump("company_person").await.len(), 120);
+        }
+
+        let (world, proxy) = behind("POST /v1/users/services", 1, cut).await;
+        let job = job(TargetObject::User, &USER, &["gsuser.SFDCUserName"]);
+        let names: Vec<_> = (0..60).map(|at| format!("user{at}@x.org")).collect();
+        let rows: Vec<_> =
+            names.iter().map(|name| insert(name, &[Some("Ann"), Some(name), Some(name), None])).collect();
+        let before = world.dump("gsuser").await.len();
+        let loaded = world.load(&job, verdicts(&USER, &rows)).await.unwrap();
+        assert!(proxy.done());
+        assert_eq!((loaded.inserted, world.dump("gsuser").await.len() - before), (60, 60), "{cut:?}");
+    }
+}
+
+#[tokio::test]
+async fn work_that_an_earlier_process_left_behind_is_waited_for() {
+    let world = World::new().await;
+    let chunk = |route: &str| sf2gs::ledger::NewChunk {
+        route: route.into(),
+        object: "company".into(),
+        rows: 2,
+        keys_hash: String::new(),
+    };
+    let job = &world.tenant.bulk_jobs[0].id;
+    let mut file = sf2gs::connect::gainsight::BulkFile::new(job);
+    file.csv().extend_from_slice(format!("Name,SfdcAccountId\nA,{}\nB,{}\n", sfid(1), sfid(2)).as_bytes());
+    let status = world.client.bulk_import(file).await.unwrap().unwrap();
+    world.switch(|switches| switches.bulk_polls = 3);
+    let id = world.ledger.begin_chunk(&world.run, &chunk("bulk")).unwrap();
+    world.ledger.note_status_id(id, &status).unwrap();
+    let id = world.ledger.begin_chunk(&world.run, &chunk("bulk")).unwrap();
+    world.ledger.note_status_id(id, "forgotten").unwrap();
+    world.ledger.begin_chunk(&world.run, &chunk("object_insert")).unwrap();
+    assert_eq!(sf2gs::load::await_open_chunks(&world.client, &world.ledger, &world.run).await.unwrap(), 3);
+    assert!(world.ledger.open_chunks(&world.run).unwrap().is_empty());
+    assert_eq!(world.dump("company").await.len(), 2);
 }
 
 #[tokio::test]

@@ -119,6 +119,8 @@ pub(super) struct Call<'a> {
     pub(super) headers: HeaderMap,
     pub(super) class: CallClass,
     pub(super) idempotent: bool,
+    /// The answer is expected to hold many records.
+    pub(super) records: bool,
     pub(super) what: &'static str,
 }
 
@@ -133,6 +135,7 @@ impl<'a> Call<'a> {
             content_type: HeaderValue::from_static("application/json"),
             headers: HeaderMap::new(),
             class: CallClass::GainsightSync,
+            records: false,
             what,
         }
     }
@@ -231,7 +234,11 @@ impl GainsightClient {
         let mut call = Call::new(Method::POST, &path, "read records");
         call.body = Bytes::from(query.body());
         call.idempotent = true;
+        call.records = true;
         let answer = self.call(call).await?;
+        if let Some(bytes) = answer.records() {
+            return Ok(Ok(Records { bytes }));
+        }
         let empty = || Records { bytes: Bytes::from_static(b"[]") };
         if let Some(failure) = answer.failure {
             return Ok(if failure.is_nothing_found() { Ok(empty()) } else { Err(failure) });
@@ -281,7 +288,8 @@ impl GainsightClient {
         };
         let answer = self.inner.http.fetch(request, Some(&self.inner.limiter as &dyn Gate)).await?;
         self.observe(&answer.headers);
-        Ok((token, Answer::parse(answer.status, answer.body)))
+        let parse = if call.records { Answer::parse_records } else { Answer::parse };
+        Ok((token, parse(answer.status, answer.body)))
     }
 
     pub(super) fn observe(&self, headers: &HeaderMap) {

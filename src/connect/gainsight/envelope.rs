@@ -4,6 +4,8 @@
 //! * `result: false` is a failure whatever the HTTP status says; so is a status of 400 and above.
 //! * Refused cells are found in every shape seen: arrays of arrays, flat lists, and row lists of people's status.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use reqwest::StatusCode;
 use serde::Deserialize;
@@ -21,7 +23,9 @@ pub(super) struct Answer {
     pub(super) failure: Option<Failure>,
     body: Bytes,
     /// `data` within `body`.
-    data: Option<std::ops::Range<usize>>,
+    data: Option<Range<usize>>,
+    /// `data.records` within `body`, where it was read in the same pass.
+    records: Option<Range<usize>>,
 }
 
 /// A failure as Gainsight words it.
@@ -68,6 +72,26 @@ struct Envelope<'a> {
     data: Option<&'a RawValue>,
 }
 
+/// The usual answer to a query; every other shape goes through [`Envelope`].
+#[derive(Deserialize)]
+struct Success<'a> {
+    result: bool,
+    #[serde(borrow)]
+    data: Held<'a>,
+}
+
+#[derive(Deserialize)]
+struct Held<'a> {
+    #[serde(borrow)]
+    records: Option<&'a RawValue>,
+}
+
+/// Where a part of a body stands in it.
+fn place(body: &Bytes, part: &RawValue) -> Range<usize> {
+    let start = part.get().as_ptr() as usize - body.as_ptr() as usize;
+    start..start + part.get().len()
+}
+
 impl Answer {
     /// Reads an answer's body.
     pub(super) fn parse(status: StatusCode, body: Bytes) -> Self {
@@ -82,12 +106,9 @@ impl Answer {
                 request_id: None,
                 errors: Vec::new(),
             });
-            return Self { status, failure, body, data: None };
+            return Self { status, failure, body, data: None, records: None };
         };
-        let data = envelope.data.filter(|data| data.get() != "null").map(|data| {
-            let start = data.get().as_ptr() as usize - body.as_ptr() as usize;
-            start..start + data.get().len()
-        });
+        let data = envelope.data.filter(|data| data.get() != "null").map(|data| place(&body, data));
         let said_no = match &envelope.result {
             Some(Value::Bool(result)) => !result,
             Some(Value::String(result)) => result.eq_ignore_ascii_case("false"),
@@ -108,7 +129,26 @@ impl Answer {
             request_id: envelope.request_id,
             errors: envelope.data.map(|data| cell_errors(data.get())).unwrap_or_default(),
         });
-        Self { status, failure, body, data }
+        Self { status, failure, body, data, records: None }
+    }
+
+    /// Reads the answer to a query: where it is a success with `data.records`, one pass finds them.
+    pub(super) fn parse_records(status: StatusCode, body: Bytes) -> Self {
+        let records = match serde_json::from_slice::<Success<'_>>(&body) {
+            Ok(Success { result: true, data: Held { records: Some(records) } }) if status.is_success() => {
+                Some(place(&body, records))
+            }
+            _ => None,
+        };
+        match records {
+            Some(_) => Self { status, failure: None, body, data: None, records },
+            None => Self::parse(status, body),
+        }
+    }
+
+    /// `data.records` as raw JSON, where [`Self::parse_records`] found it.
+    pub(super) fn records(&self) -> Option<Bytes> {
+        self.records.clone().map(|range| self.body.slice(range))
     }
 
     /// `data` as raw JSON; `null` is none.
@@ -277,6 +317,17 @@ mod tests {
             answer(200, r#"{"result":true,"errorCode":null,"data":{"records":[{"Gsid":"1P02"}]},"message":null}"#);
         assert!(answer.failure.is_none());
         assert_eq!(answer.data().unwrap(), r#"{"records":[{"Gsid":"1P02"}]}"#);
+    }
+
+    #[test]
+    fn records_are_found_in_one_pass_and_everything_else_in_two() {
+        let read = |body: &str| Answer::parse_records(StatusCode::OK, Bytes::from(body.to_owned()));
+        let usual = read(r#"{"result":true,"errorCode":null,"data":{"total":1,"records":[{"Gsid":"1P02"}]}}"#);
+        assert_eq!(usual.records().unwrap(), r#"[{"Gsid":"1P02"}]"#);
+        let list = read(r#"{"result":true,"data":[{"Gsid":"1P02"}]}"#);
+        assert_eq!((list.records(), list.data().unwrap().len()), (None, 17));
+        assert!(read(r#"{"result":false,"data":{"records":[]}}"#).failure.is_some());
+        assert!(read(r#"{"result":true,"data":null}"#).failure.is_none());
     }
 
     #[test]

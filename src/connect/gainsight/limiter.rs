@@ -3,6 +3,9 @@
 //! Gainsight counts calls in fixed windows that start on the clock (10:00:00–10:00:59), per tenant and class
 //! (gainsight-api §9). The [`Limiter`] counts the same windows, on the tenant's clock as its `Date` headers tell it.
 //!
+//! The two clocks agree to about a second, as `Date` headers count whole ones: a call so close to the turn of a window
+//! counts in both.
+//!
 //! # Promises
 //! * No call leaves while its window is full: it waits for the next window, and says so once per window.
 //! * A wait longer than [`Limiter::max_wait`] is an error that says when to run again, not a sleeping program.
@@ -25,6 +28,9 @@ use crate::telemetry::Reporter;
 
 /// How long a call may wait for quota before the run gives up and says when to come back.
 pub const MAX_WAIT: Duration = Duration::from_secs(15 * 60);
+
+/// How far the two clocks may be apart without being noticed.
+const DOUBT: TimeDelta = TimeDelta::seconds(1);
 
 /// After so many refused windows in a row the day's quota must be what is used up.
 const REFUSED_WINDOWS_OF_A_DAY: u32 = 3;
@@ -76,13 +82,15 @@ struct Window {
     limit: Option<u32>,
     start: DateTime<Utc>,
     used: u32,
+    /// Calls that may have fallen into the next window already.
+    used_of_next: u32,
 }
 
 impl Class {
     fn new(title: &'static str, windows: [(TimeDelta, Option<u32>); 2]) -> Self {
         let windows = windows
             .into_iter()
-            .map(|(length, limit)| Window { length, limit, start: DateTime::UNIX_EPOCH, used: 0 })
+            .map(|(length, limit)| Window { length, limit, start: DateTime::UNIX_EPOCH, used: 0, used_of_next: 0 })
             .collect();
         Self { title, windows, closed_until: None, refused_in_a_row: 0, reported: None }
     }
@@ -93,7 +101,7 @@ impl Class {
         for window in &mut self.windows {
             window.turn(now);
             if let Some(limit) = window.limit
-                && window.used >= limit
+                && (window.used >= limit || (window.turns_soon(now) && window.used_of_next >= limit))
             {
                 let why = format!("{limit} {} a {} are used", self.title, unit(window.length));
                 wait = Some((window.end(), why)).max(wait);
@@ -109,6 +117,7 @@ impl Class {
             None => {
                 for window in &mut self.windows {
                     window.used += 1;
+                    window.used_of_next += u32::from(window.turns_soon(now));
                 }
                 Ok(())
             }
@@ -127,21 +136,28 @@ impl Class {
         } else {
             shortest
         };
-        self.closed_until = Some(floor(now, length) + length);
+        self.closed_until = Some(floor(now - DOUBT, length) + length + DOUBT);
     }
 }
 
 impl Window {
+    /// Goes over to the window that `now` is in for sure: the old one lasts a little longer.
     fn turn(&mut self, now: DateTime<Utc>) {
-        let start = floor(now, self.length);
+        let start = floor(now - DOUBT, self.length);
         if start != self.start {
+            self.used = if start == self.start + self.length { self.used_of_next } else { 0 };
+            self.used_of_next = 0;
             self.start = start;
-            self.used = 0;
         }
     }
 
+    /// Whether the tenant's clock may have turned already.
+    fn turns_soon(&self, now: DateTime<Utc>) -> bool {
+        floor(now + DOUBT, self.length) != self.start
+    }
+
     fn end(&self) -> DateTime<Utc> {
-        self.start + self.length
+        self.start + self.length + DOUBT
     }
 }
 
@@ -276,14 +292,26 @@ mod tests {
         let limiter = Limiter::new(&limits(2), clock.clone());
         limiter.pass(CallClass::GainsightSync).await.unwrap();
         limiter.pass(CallClass::GainsightSync).await.unwrap();
-        assert_eq!(limiter.try_take(CallClass::GainsightSync).unwrap(), Some(Duration::from_secs(2)));
+        assert_eq!(limiter.try_take(CallClass::GainsightSync).unwrap(), Some(Duration::from_secs(3)));
         let waiting = tokio::spawn({
             let limiter = limiter.clone();
             async move { limiter.pass(CallClass::GainsightSync).await }
         });
         tokio::task::yield_now().await;
-        clock.advance(TimeDelta::seconds(2));
+        clock.advance(TimeDelta::seconds(3));
         waiting.await.unwrap().unwrap();
+    }
+
+    #[test]
+    fn a_call_near_the_turn_counts_in_both_windows() {
+        let clock = Clock::held_at(at("2026-03-01T10:00:59.500Z"));
+        let limiter = Limiter::new(&limits(2), clock.clone());
+        assert_eq!(limiter.try_take(CallClass::GainsightSync).unwrap(), None);
+        clock.advance(TimeDelta::seconds(1));
+        assert_eq!(limiter.try_take(CallClass::GainsightSync).unwrap(), None, "10:01:00.5 may still be the old minute");
+        clock.advance(TimeDelta::seconds(10));
+        let wait = limiter.try_take(CallClass::GainsightSync).unwrap();
+        assert_eq!(wait, Some(Duration::from_millis(50_500)), "both may have counted in the new minute");
     }
 
     #[tokio::test]

@@ -97,6 +97,11 @@ impl SalesforceClient {
         Ok(self.call_json::<GlobalReply>(call).await?.sobjects)
     }
 
+    /// Forgets the describes, so that the next run of a long-lived client sees new fields.
+    pub async fn forget_describes(&self) {
+        self.inner.describes.lock().await.clear();
+    }
+
     /// The object's describe, read once by this client and its clones.
     pub async fn describe(&self, object: &str) -> Result<Arc<Describe>> {
         let mut known = self.inner.describes.lock().await;

@@ -22,13 +22,11 @@
 
 mod cells;
 mod columns;
-mod condition;
 mod decode;
 mod prepare;
 mod read;
 mod soql;
 mod split;
-mod suggest;
 mod types;
 
 pub use prepare::Prepared;

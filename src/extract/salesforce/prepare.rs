@@ -12,18 +12,18 @@ use datafusion::arrow::datatypes::Field;
 use datafusion::arrow::datatypes::Schema;
 use datafusion::arrow::datatypes::SchemaRef;
 
+use crate::config::check_condition;
+use crate::config::nearest;
 use crate::connect::salesforce::Describe;
 use crate::connect::salesforce::FieldDescribe;
 use crate::connect::salesforce::SalesforceClient;
 use crate::error::Error;
 use crate::error::Result;
 
-use super::condition;
 use super::soql::Filter;
 use super::soql::Literal;
 use super::soql::Operator;
 use super::soql::Soql;
-use super::suggest::nearest;
 use super::types;
 use super::types::Readable;
 
@@ -123,11 +123,9 @@ pub(super) async fn prepare_with(describes: &dyn Describes, request: &SourceRequ
         selection.add(name).await?;
     }
     if let Some(text) = &request.condition
-        && let Err(e) = condition::checked(text)
+        && let Err((what, hint)) = check_condition(text)
     {
-        selection
-            .problems
-            .push(Problem { what: e.message().to_owned(), hint: e.hint_text().unwrap_or_default().to_owned() });
+        selection.problems.push(Problem { what, hint });
     }
     let Selection { columns, replaced, problems, .. } = selection;
     if !problems.is_empty() {
@@ -426,7 +424,7 @@ mod tests {
             "`Photo` of type base64",
             "`Colour__c` is not a field of `Account`\n    hint: check the API name",
             "did you mean `Parent.Parent.Name`?",
-            "is followed by LIMIT",
+            "holds LIMIT",
         ] {
             assert!(error.message().contains(part), "`{part}` is missing in: {error}");
         }

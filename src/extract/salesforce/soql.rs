@@ -12,10 +12,9 @@ use chrono::NaiveDate;
 use chrono::SecondsFormat;
 use chrono::Utc;
 
+use crate::config::check_condition;
 use crate::error::Error;
 use crate::error::Result;
-
-use super::condition;
 
 /// The longest statement that Salesforce takes.
 const LONGEST: usize = 100_000;
@@ -133,7 +132,8 @@ impl Soql {
         let mut soql = format!("SELECT {} FROM {}", fields.join(", "), name(&self.object)?);
         let mut conditions = Vec::new();
         for text in &self.conditions {
-            conditions.push(format!("({})", condition::checked(text)?));
+            check_condition(text).map_err(|(what, hint)| Error::config(what).hint(hint))?;
+            conditions.push(format!("({})", text.trim()));
         }
         for filter in &self.filters {
             conditions.push(filter.render()?);

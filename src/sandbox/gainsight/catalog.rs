@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
@@ -15,6 +16,7 @@ use serde_json::Value as Json;
 use super::gsid::Gsids;
 use super::gsid::pack;
 use super::json::write_text;
+use super::people::Fields;
 
 use crate::error::Error;
 use crate::error::Result;
@@ -289,6 +291,8 @@ pub(super) struct Catalog {
     pub(super) gsids: Gsids,
     item_code: u16,
     names: HashMap<String, usize>,
+    /// Where the people objects are.
+    pub(super) people: OnceLock<Option<Fields>>,
     /// Shared with the objects (switch `names-ignore-case`).
     ignore_case: Arc<AtomicBool>,
 }
@@ -305,6 +309,7 @@ impl Catalog {
             gsids,
             item_code,
             names: HashMap::new(),
+            people: OnceLock::new(),
             ignore_case: Arc::new(AtomicBool::new(true)),
         };
         for text in STANDARD.into_iter().chain(more.iter().map(String::as_str)) {

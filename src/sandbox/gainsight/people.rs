@@ -82,7 +82,12 @@ pub(super) struct Fields {
 }
 
 impl Fields {
+    /// Looked up once: a million people would ask a million times.
     pub(super) fn of(catalog: &Catalog) -> Option<Self> {
+        *catalog.people.get_or_init(|| Self::find(catalog))
+    }
+
+    fn find(catalog: &Catalog) -> Option<Self> {
         let person = catalog.object("person")?;
         let company_person = catalog.object("company_person")?;
         let of_person = |name: &str| catalog.objects[person].field(name);

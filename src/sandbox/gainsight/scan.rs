@@ -286,3 +286,96 @@ fn in_order(catalog: &Catalog, field: &Field, left: Value<'_>, right: Value<'_>)
         (left, right) => text_of(catalog, field, left).cmp(&text_of(catalog, field, right)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::sandbox::gainsight::query::compile;
+    use crate::sandbox::gainsight::switches::Switches;
+
+    fn tenant() -> (Catalog, Store, usize) {
+        let catalog = Catalog::read("test", &[]).unwrap();
+        let company = catalog.object("company").unwrap();
+        let object = &catalog.objects[company];
+        let [name, account, employees] = ["Name", "SfdcAccountId", "Employees"].map(|one| object.field(one).unwrap());
+        let mut store = Store::new(&catalog);
+        for row in 0..3000_i64 {
+            let mut cells = vec![
+                (name, Cell::Text(format!("N{}", row % 7).into())),
+                (account, Cell::Text(format!("001{:012}", row % 900).into())),
+            ];
+            if row % 5 != 0 {
+                cells.push((employees, Cell::Int(row * 7919 % 1000)));
+            }
+            store.tables[company].insert(&cells, row);
+        }
+        for row in (0..3000).step_by(11) {
+            store.tables[company].delete(row);
+        }
+        (catalog, store, company)
+    }
+
+    #[test]
+    fn the_quick_ways_equal_the_slow_way() {
+        let (catalog, mut store, company) = tenant();
+        let id = |row: usize| String::from_utf8(catalog.gsids.write(store.tables[company].id(row)).to_vec()).unwrap();
+        let (early, late) = (id(700), id(2100));
+        let condition = |alias: &str, name: &str, operator: &str, value: serde_json::Value| json!({"alias": alias, "name": name, "operator": operator, "value": value});
+        let account = condition("A", "SfdcAccountId", "IN", json!(["001000000000004", "001000000000450", "none"]));
+        let filters = [
+            json!({"conditions": []}),
+            json!({"conditions": [account]}),
+            json!({"conditions": [account, condition("B", "Gsid", "GT", json!([early]))]}),
+            json!({"conditions": [account, condition("B", "Name", "EQ", json!(["N3"]))], "expression": "A OR B"}),
+            json!({"conditions": [account, condition("B", "Gsid", "LTE", json!([late]))], "expression": "B AND (A)"}),
+            json!({"conditions": [condition("A", "Gsid", "GTE", json!([early])), condition("B", "Gsid", "LT", json!([late]))]}),
+            json!({"conditions": [condition("A", "Gsid", "IN", json!([late, early, "x"])), condition("B", "Name", "NE", json!(["N0"]))]}),
+            json!({"conditions": [condition("A", "Gsid", "GT", json!([""])), condition("B", "Employees", "LT", json!([100]))]}),
+        ];
+        let orders =
+            [json!({}), json!({"Gsid": "asc"}), json!({"Gsid": "desc"}), json!({"Employees": "desc", "Name": "asc"})];
+        for indexed in [false, true] {
+            for filter in &filters {
+                for order in &orders {
+                    let body = json!({"select": ["Name"], "where": filter, "orderBy": order});
+                    let body = serde_json::from_value(body).unwrap();
+                    let mut query = compile(&catalog, company, body, &Switches::default(), 5000, 5000).unwrap();
+                    if indexed && let Some(field) = query.index_wanted(&catalog, &store) {
+                        store.tables[company].index(&[field], Compare::Exact);
+                    }
+                    let table = &store.tables[company];
+                    let mut slow: Vec<usize> = (0..table.rows())
+                        .filter(|row| table.is_live(*row) && query.holds(&catalog, &store, *row))
+                        .collect();
+                    match query.by_id(&catalog) {
+                        Some(backwards) => {
+                            if backwards {
+                                slow.reverse();
+                            }
+                            assert_eq!(query.rows(&catalog, &store), slow, "{filter} {order}");
+                        }
+                        None => {
+                            let mut rows = query.rows(&catalog, &store);
+                            let number = |row: &usize| match table.get(*row, query.order[0].0.field) {
+                                Value::Int(value) => value,
+                                _ => i64::MAX,
+                            };
+                            assert!(
+                                rows.iter().map(number).is_sorted_by(|left, right| left >= right),
+                                "{filter} {order}"
+                            );
+                            rows.sort_unstable();
+                            assert_eq!(rows, slow, "{filter} {order}");
+                        }
+                    }
+                    let all = query.rows(&catalog, &store);
+                    (query.offset, query.limit) = (3, 5);
+                    let page: Vec<usize> = all.into_iter().skip(3).take(5).collect();
+                    assert_eq!(query.rows(&catalog, &store), page, "{filter} {order}");
+                }
+            }
+        }
+    }
+}

@@ -3,7 +3,10 @@
 pub(crate) mod cutting;
 pub(crate) mod flaky;
 pub(crate) mod hiding;
+pub(crate) mod model;
 pub(crate) mod org;
+pub(crate) mod scene;
 pub(crate) mod scripted;
 pub(crate) mod tables;
 pub(crate) mod tenant;
+pub(crate) mod worlds;

@@ -1,3 +1,5 @@
+//! The generated org is the same for the same seed, and as messy as it promises.
+
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::sync::Arc;

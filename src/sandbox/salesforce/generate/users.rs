@@ -35,7 +35,7 @@ const TITLES: [&str; 14] = [
 const DEPARTMENTS: [&str; 6] = ["Sales", "Customer Success", "Support", "Marketing", "Operations", "R&D"];
 /// Users that are not people of the company: user type, profile.
 const OTHERS: [&str; 5] = ["PowerPartner", "CsnOnly", "Guest", "AutomatedProcess", "PowerCustomerSuccess"];
-const PROFILE: &str = "00eSb0000000Ab1AAC";
+const PROFILE: &str = "00eSb0000000Ab1IAE";
 const DOMAIN: &str = "sandbox.example";
 
 /// Writes the organization and the users.

@@ -1,0 +1,230 @@
+//! What happens in Salesforce between the demo's two runs, made over its REST API as any other client would.
+
+use std::collections::BTreeSet;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::error::Error;
+use crate::error::Result;
+use crate::sandbox::salesforce::RunningOrg;
+
+use super::expect::Expected;
+
+/// Time that passes in the org before the edits, so that the first run's window is well behind them.
+const A_DAY: i64 = 86_400;
+/// Time that passes after the edits: more than the five minutes by which a window lags behind the org's clock.
+const TEN_MINUTES: i64 = 600;
+
+/// A row of the generated data that must be rejected.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
+pub(super) struct Planted {
+    pub(super) object: String,
+    pub(super) id: String,
+    pub(super) kind: String,
+    pub(super) code: String,
+}
+
+/// What the org says it planted.
+pub(super) async fn planted(org: &RunningOrg) -> Result<Vec<Planted>> {
+    let visitor = Visitor::enter(org).await?;
+    let answer = visitor.request(Method::GET, "/__sandbox/planted", None).await?;
+    serde_json::from_value(answer).map_err(|e| Error::bug("the org's list of planted rows is not readable").source(e))
+}
+
+/// The edits that were made.
+#[derive(Debug, Clone)]
+pub(super) struct Edits {
+    renamed_account: String,
+    old_name: String,
+    new_name: String,
+    moved_contact: String,
+    new_user: String,
+    deleted_contact: String,
+}
+
+impl Edits {
+    /// Each edit as a line.
+    pub(super) fn lines(&self) -> Vec<String> {
+        vec![
+            format!("account {} renamed from “{}” to “{}”", self.renamed_account, self.old_name, self.new_name),
+            format!("contact {} moved to another account", self.moved_contact),
+            format!("user {} created", self.new_user),
+            format!("contact {} deleted", self.deleted_contact),
+        ]
+    }
+
+    /// What the second run must do: exactly this.
+    pub(super) fn expected(&self) -> Vec<Expected> {
+        vec![
+            Expected::new("user_sync").insert(&self.new_user),
+            Expected::new("company_sync").update(&self.renamed_account, "company.Name"),
+            Expected::new("company_person_sync").insert(&self.moved_contact).deleted(1),
+        ]
+    }
+
+    /// How many records of the tenant have no source row any more, and why.
+    pub(super) fn extras(&self) -> u64 {
+        2
+    }
+
+    /// The same for people.
+    pub(super) fn explain_extras(&self) -> String {
+        format!(
+            "The {} extra company persons are meant: {} keeps its record at the account it left, and {} was deleted in \
+             Salesforce only (on_delete = \"ignore\").",
+            self.extras(),
+            self.moved_contact,
+            self.deleted_contact
+        )
+    }
+}
+
+/// Makes the edits.
+pub(super) async fn make(org: &RunningOrg, planted: &[Planted]) -> Result<Edits> {
+    Visitor::enter(org).await?.pass_time(A_DAY).await?;
+    // A session does not live that long.
+    let visitor = Visitor::enter(org).await?;
+    let planted: BTreeSet<&str> = planted.iter().map(|row| row.id.as_str()).collect();
+
+    let accounts = visitor.query("SELECT Id, Name FROM Account ORDER BY Id LIMIT 20").await?;
+    let account = accounts
+        .iter()
+        .find(|account| !planted.contains(text(account, "Id").as_str()))
+        .ok_or_else(|| Error::config("the demo needs at least one account").hint("use --accounts 10 or more"))?;
+    let (renamed_account, old_name) = (text(account, "Id"), text(account, "Name"));
+    let new_name = format!("{old_name} Global");
+    let path = format!("/services/data/v62.0/sobjects/Account/{renamed_account}");
+    visitor.request(Method::PATCH, &path, Some(json!({"Name": new_name}))).await?;
+
+    // A contact with its own e-mail address: moving or deleting it concerns one company person only.
+    let contacts = visitor
+        .query(
+            "SELECT Id, AccountId, Email FROM Contact WHERE AccountId != null AND Email != null ORDER BY Id LIMIT 200",
+        )
+        .await?;
+    let lone: Vec<_> = contacts
+        .iter()
+        .filter(|contact| !planted.contains(text(contact, "Id").as_str()))
+        .filter(|contact| {
+            let email = text(contact, "Email").to_lowercase();
+            contacts.iter().filter(|other| text(other, "Email").to_lowercase() == email).count() == 1
+        })
+        .collect();
+    let [moved, gone, ..] = lone.as_slice() else {
+        return Err(Error::config("the demo needs at least two contacts to edit").hint("use --contacts 20 or more"));
+    };
+    let (moved_contact, deleted_contact) = (text(moved, "Id"), text(gone, "Id"));
+    let elsewhere = accounts
+        .iter()
+        .map(|account| text(account, "Id"))
+        .find(|id| *id != text(moved, "AccountId") && !planted.contains(id.as_str()))
+        .ok_or_else(|| Error::config("the demo needs at least two accounts").hint("use --accounts 10 or more"))?;
+    let path = format!("/services/data/v62.0/sobjects/Contact/{moved_contact}");
+    visitor.request(Method::PATCH, &path, Some(json!({"AccountId": elsewhere}))).await?;
+    let path = format!("/services/data/v62.0/sobjects/Contact/{deleted_contact}");
+    visitor.request(Method::DELETE, &path, None).await?;
+
+    let managers = visitor
+        .query("SELECT Id, ProfileId FROM User WHERE IsActive = true AND UserType = 'Standard' ORDER BY Id LIMIT 1")
+        .await?;
+    let manager = managers.first().ok_or_else(|| Error::config("the demo needs at least one active user"))?;
+    let made = visitor
+        .request(
+            Method::POST,
+            "/services/data/v62.0/sobjects/User",
+            Some(json!({
+                "FirstName": "Zoë", "LastName": "O’Neill-Łukasiewicz", "Email": "zoe.oneill@newcomer.example",
+                "Username": "zoe.oneill@newcomer.example", "Alias": "zoneill", "TimeZoneSidKey": "Europe/Berlin",
+                "LocaleSidKey": "en_IE", "LanguageLocaleKey": "en_US", "EmailEncodingKey": "UTF-8", "IsActive": true,
+                "Title": "Customer Success Manager", "ManagerId": text(manager, "Id"),
+                "ProfileId": text(manager, "ProfileId"),
+            })),
+        )
+        .await?;
+    let new_user = made
+        .get("id")
+        .and_then(Value::as_str)
+        .ok_or_else(|| Error::bug("the org did not say which user it made"))?
+        .to_owned();
+    visitor.pass_time(TEN_MINUTES).await?;
+    Ok(Edits { renamed_account, old_name, new_name, moved_contact, new_user, deleted_contact })
+}
+
+fn text(row: &Value, field: &str) -> String {
+    row.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// Somebody who works in the org.
+#[derive(Debug)]
+pub(super) struct Visitor {
+    client: reqwest::Client,
+    url: url::Url,
+    token: String,
+}
+
+impl Visitor {
+    pub(super) async fn enter(org: &RunningOrg) -> Result<Self> {
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .build()
+            .map_err(|e| Error::unavailable("no HTTP client could be made").source(e))?;
+        let form = [
+            ("grant_type", "refresh_token"),
+            ("client_id", org.client_id()),
+            ("client_secret", org.client_secret()),
+            ("refresh_token", &org.refresh_token()),
+        ];
+        let url = org.url().parse().map_err(|e: url::ParseError| Error::bug("the org has no address").source(e))?;
+        let mut visitor = Self { client, url, token: String::new() };
+        let request = visitor.client.post(visitor.at("/services/oauth2/token")?).form(&form);
+        let answer = visitor.answer(request).await?;
+        visitor.token = text(&answer, "access_token");
+        Ok(visitor)
+    }
+
+    fn at(&self, path: &str) -> Result<url::Url> {
+        self.url.join(path).map_err(|e| Error::bug(format!("`{path}` is not a path")).source(e))
+    }
+
+    async fn answer(&self, request: reqwest::RequestBuilder) -> Result<Value> {
+        let failed = |e: reqwest::Error| Error::bug("the sandbox did not answer").source(e);
+        let response = request.send().await.map_err(failed)?;
+        let status = response.status();
+        let body = response.text().await.map_err(failed)?;
+        if !status.is_success() {
+            return Err(Error::bug(format!("the sandbox answered {status}: {body}")));
+        }
+        if body.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_str(&body).map_err(|e| Error::bug("the sandbox did not answer with JSON").source(e))
+    }
+
+    pub(super) async fn request(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value> {
+        let mut request = self.client.request(method, self.at(path)?).bearer_auth(&self.token);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        self.answer(request).await
+    }
+
+    pub(super) async fn query(&self, soql: &str) -> Result<Vec<Value>> {
+        let request =
+            self.client.get(self.at("/services/data/v62.0/query")?).query(&[("q", soql)]).bearer_auth(&self.token);
+        let answer = self.answer(request).await?;
+        Ok(answer.get("records").and_then(Value::as_array).cloned().unwrap_or_default())
+    }
+
+    pub(super) async fn count(&self, soql: &str) -> Result<u64> {
+        let request =
+            self.client.get(self.at("/services/data/v62.0/query")?).query(&[("q", soql)]).bearer_auth(&self.token);
+        let answer = self.answer(request).await?;
+        answer.get("totalSize").and_then(Value::as_u64).ok_or_else(|| Error::bug("the org did not count"))
+    }
+
+    async fn pass_time(&self, seconds: i64) -> Result<()> {
+        self.request(Method::POST, "/__sandbox/clock", Some(json!({"advance_seconds": seconds}))).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,65 @@
+//! `sf2gs run JOB|CHAIN`.
+
+use clap::Args;
+
+use crate::error::Error;
+use crate::error::Result;
+use crate::ledger::RunStatus;
+use crate::pipeline::{JobReport, RunOptions, World, run_chain, run_job};
+
+use super::output::{self, Format};
+use super::progress::count;
+use super::{Outcome, Shared, report};
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub(super) struct RunArguments {
+    /// Name of a job or a chain of the project
+    #[arg(value_name = "JOB|CHAIN")]
+    name: String,
+    /// Read whole objects, whatever was read before
+    #[arg(long)]
+    full: bool,
+}
+
+pub(super) async fn run(shared: Shared, arguments: RunArguments) -> Result<Outcome> {
+    let world = shared.world().await?;
+    let options = RunOptions { full: arguments.full };
+    let jobs = execute(&world, &arguments.name, &options).await?;
+    output::rows(shared.format, &[report::jobs_batch(&jobs, shared.format)?])?;
+    if shared.format == Format::Table && !shared.quiet {
+        explain(&jobs);
+    }
+    Ok(if jobs.iter().all(|job| job.status == RunStatus::Success) { Outcome::Done } else { Outcome::Differences })
+}
+
+/// Runs what `name` says; a chain wins nothing over a job, since `check` keeps their names apart.
+pub(super) async fn execute(world: &World, name: &str, options: &RunOptions) -> Result<Vec<JobReport>> {
+    if let Some(chain) = world.project.chains.get(name) {
+        return Ok(run_chain(world, chain, options).await?.jobs);
+    }
+    if world.project.jobs.contains_key(name) {
+        return Ok(vec![run_job(world, world.job(name)?, options).await?]);
+    }
+    let mut known: Vec<_> = world.project.chains.keys().chain(world.project.jobs.keys()).map(String::as_str).collect();
+    known.sort_unstable();
+    Err(Error::config(format!("there is no job or chain named `{name}` in this project"))
+        .hint(format!("use one of: {}", known.join(", "))))
+}
+
+/// What a person should look at next.
+fn explain(jobs: &[JobReport]) {
+    for job in jobs.iter().filter(|job| job.counters.rejected > 0) {
+        let reasons: Vec<_> = job.rejects.iter().map(|(code, rows)| format!("{} {code}", count(*rows))).collect();
+        output::tell(&format!(
+            "{}: {} rejected ({}). See why: sf2gs activity {} --rejects",
+            job.job,
+            count(job.counters.rejected),
+            reasons.join(", "),
+            job.run
+        ));
+    }
+    for job in jobs.iter().filter(|job| job.counters.extracted == 0 && job.counters.retried == 0) {
+        output::tell(&format!("{}: Salesforce had no new or changed rows", job.job));
+    }
+}

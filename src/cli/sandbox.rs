@@ -1,0 +1,155 @@
+//! `sf2gs sandbox`: both sandboxes until stopped.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::clock::Clock;
+use crate::config::project::{BulkTemplate, NewProject, SecretPlace};
+use crate::error::Result;
+use crate::sandbox::gainsight::{self, RunningTenant, TenantOptions};
+use crate::sandbox::salesforce::{self, OrgOptions, RunningOrg};
+
+use super::output::{self, Format};
+use super::{Outcome, Shared};
+
+/// How much is generated.
+#[derive(Debug, Clone, Args)]
+pub(super) struct DataArguments {
+    /// Accounts; the first 503 are the companies of the S&P 500
+    #[arg(long, default_value_t = 503)]
+    accounts: u32,
+    /// Contacts
+    #[arg(long, default_value_t = 2_000)]
+    contacts: u32,
+    /// Users
+    #[arg(long, default_value_t = 40)]
+    users: u32,
+    /// Seed of everything that is generated
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Plant no rows that must be rejected
+    #[arg(long)]
+    clean_data: bool,
+}
+
+impl DataArguments {
+    pub(super) fn org(&self, clock: Clock) -> OrgOptions {
+        OrgOptions {
+            seed: self.seed,
+            users: self.users as usize,
+            accounts: self.accounts as usize,
+            contacts: self.contacts as usize,
+            clean: self.clean_data,
+            clock,
+            ..OrgOptions::default()
+        }
+    }
+}
+
+/// Arguments of `sandbox`.
+#[derive(Debug, Args)]
+pub(super) struct SandboxArguments {
+    #[command(flatten)]
+    data: DataArguments,
+    /// Port of the Salesforce org; 0 takes a free one
+    #[arg(long, default_value_t = 8701)]
+    salesforce_port: u16,
+    /// Port of the Gainsight tenant; 0 takes a free one
+    #[arg(long, default_value_t = 8702)]
+    gainsight_port: u16,
+    /// Switch the tenant's documented quotas off
+    #[arg(long)]
+    no_quotas: bool,
+    /// Also make a project folder that points at both
+    #[arg(long, value_name = "DIR")]
+    init: Option<PathBuf>,
+}
+
+pub(super) async fn sandbox(shared: Shared, arguments: SandboxArguments) -> Result<Outcome> {
+    let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let org = salesforce::serve(arguments.data.org(Clock::system()), at(arguments.salesforce_port)).await?;
+    let options = TenantOptions { quotas: !arguments.no_quotas, clock: Clock::system(), ..TenantOptions::default() };
+    let tenant = gainsight::serve(options, at(arguments.gainsight_port)).await?;
+    if let Some(folder) = &arguments.init {
+        write_project(folder, &org, &tenant, !arguments.no_quotas)?;
+    }
+    if shared.format == Format::Table {
+        for line in describe(&org, &tenant, arguments.init.as_deref()) {
+            output::line(&line)?;
+        }
+    } else {
+        output::line(&settings(&org, &tenant).to_string())?;
+    }
+    // Ctrl-C ends the process through the command line's own handler.
+    std::future::pending::<()>().await;
+    Ok(Outcome::Done)
+}
+
+fn settings(org: &RunningOrg, tenant: &RunningTenant) -> serde_json::Value {
+    serde_json::json!({
+        "salesforce": {
+            "url": org.url(), "client_id": org.client_id(), "client_secret": org.client_secret(),
+            "refresh_token": org.refresh_token(), "username": org.username(),
+        },
+        "gainsight": {
+            "url": tenant.url(), "access_key": tenant.access_key, "m2m_client_id": tenant.m2m_client_id,
+            "m2m_client_secret": tenant.m2m_client_secret, "bulk_login": tenant.bulk_login,
+            "bulk_org_id": tenant.bulk_org_id,
+            "bulk_jobs": tenant.bulk_jobs.iter().map(|job| serde_json::json!({"object": job.object, "id": job.id, "keys": job.keys})).collect::<Vec<_>>(),
+        },
+    })
+}
+
+fn describe(org: &RunningOrg, tenant: &RunningTenant, project: Option<&Path>) -> Vec<String> {
+    let mut lines =
+        vec![format!("Salesforce org    {}", org.url()), format!("Gainsight tenant  {}", tenant.url()), String::new()];
+    match project {
+        Some(folder) => lines
+            .push(format!("In another terminal:\n  sf2gs -C {} run salesforce_company_person_sync", folder.display())),
+        None => {
+            lines.push("In another terminal:".to_owned());
+            lines.push(format!("  export SF_CLIENT_SECRET={}", org.client_secret()));
+            lines.push(format!("  export SF_REFRESH_TOKEN={}", org.refresh_token()));
+            lines.push(format!("  export GS_ACCESS_KEY={}", tenant.access_key));
+            lines.push(format!(
+                "  sf2gs init my-sync --salesforce {} --client-id {} --gainsight {}",
+                org.url(),
+                org.client_id(),
+                tenant.url()
+            ));
+            lines.push("  sf2gs -C my-sync run salesforce_company_person_sync".to_owned());
+        }
+    }
+    lines.push(String::new());
+    lines.push("Ctrl-C stops both; their data is gone then.".to_owned());
+    lines
+}
+
+/// Makes a project folder that points at the two sandboxes, its secrets in files that only the owner can read.
+pub(super) fn write_project(folder: &Path, org: &RunningOrg, tenant: &RunningTenant, quotas: bool) -> Result<()> {
+    let secrets = [
+        ("sf_client_secret", org.client_secret().to_owned()),
+        ("sf_refresh_token", org.refresh_token()),
+        ("gs_access_key", tenant.access_key.clone()),
+    ];
+    let project = NewProject {
+        salesforce_domain: Some(org.url().to_string()),
+        salesforce_client_id: Some(org.client_id().to_owned()),
+        gainsight_url: Some(tenant.url().to_string()),
+        secrets: SecretPlace::Files,
+        unlimited: !quotas,
+        people_async_is_bulk: quotas,
+        bulk: Some(BulkTemplate {
+            login: tenant.bulk_login.clone(),
+            org_id: tenant.bulk_org_id.clone(),
+            jobs: tenant.bulk_jobs.iter().map(|job| (job.object.clone(), job.id.clone(), job.keys.clone())).collect(),
+        }),
+    };
+    project.write(folder)?;
+    for (name, value) in secrets {
+        crate::config::secrets::write_secret_file(&folder.join(".sf2gs").join("secrets").join(name), &value)?;
+    }
+    Ok(())
+}

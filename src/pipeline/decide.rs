@@ -1,0 +1,184 @@
+//! Verdicts: the landed source and the mirrors, joined by the job's plan.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::MemTable;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::prelude::SessionContext;
+
+use crate::config::job::Job;
+use crate::error::Error;
+use crate::error::Result;
+use crate::land::Snapshot;
+use crate::matching;
+use crate::matching::{MatchInputs, MatchPlan};
+
+use super::world::World;
+
+/// Which landed rows a plan looks at.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Candidates<'a> {
+    /// The rows of one extract and, from the current state, rows that an earlier run could not finish.
+    Extract {
+        /// The extract's sequence.
+        sequence: i64,
+        /// Source ids to try again.
+        again: &'a [String],
+    },
+    /// The whole current state.
+    Everything,
+    /// Only these rows of the current state.
+    Only(&'a [String]),
+}
+
+/// A session in which `source` and the mirrors are tables, and the plan over them.
+pub(super) struct Decision {
+    pub(super) session: SessionContext,
+    pub(super) plan: MatchPlan,
+}
+
+impl Decision {
+    /// Compiles `job` over what is landed.
+    pub(super) async fn prepare(
+        world: &World,
+        job: &Job,
+        source: &Snapshot,
+        mirrors: &BTreeMap<String, Snapshot>,
+        candidates: Candidates<'_>,
+    ) -> Result<Self> {
+        Self::build(world, job, source, mirrors, candidates, matching::compile).await
+    }
+
+    /// Compiles the pass that sets the references to records of the same run.
+    pub(super) async fn prepare_second_pass(
+        world: &World,
+        job: &Job,
+        source: &Snapshot,
+        mirrors: &BTreeMap<String, Snapshot>,
+        candidates: Candidates<'_>,
+    ) -> Result<Self> {
+        Self::build(world, job, source, mirrors, candidates, |inputs| {
+            matching::compile_second_pass(inputs)?
+                .ok_or_else(|| Error::bug(format!("`{}` has rows for a second pass, but no self lookup", job.name)))
+        })
+        .await
+    }
+
+    async fn build(
+        world: &World,
+        job: &Job,
+        source: &Snapshot,
+        mirrors: &BTreeMap<String, Snapshot>,
+        candidates: Candidates<'_>,
+        compile: impl FnOnce(&MatchInputs<'_>) -> Result<MatchPlan>,
+    ) -> Result<Self> {
+        let session = world.engine.session();
+        matching::register(&session);
+        let columns = source_columns(source);
+        register_source(&session, source, &columns, candidates).await?;
+        let mut schemas = BTreeMap::new();
+        for (object, mirror) in mirrors {
+            let table = mirror.current()?;
+            schemas.insert(object.clone(), table.schema());
+            session.register_table(format!("mirror_{object}"), table)?;
+        }
+        let schema = Arc::clone(session.table("source").await?.schema().inner());
+        // Field metadata does not survive SQL; the landed schema has it.
+        let schema = with_metadata(&schema, source.schema());
+        let person_key = job.target.person_key();
+        let plan = compile(&MatchInputs { job, source: &schema, mirrors: &schemas, person_key: &person_key })?;
+        Ok(Self { session, plan })
+    }
+
+    /// Runs the plan.
+    pub(super) async fn stream(&self) -> Result<SendableRecordBatchStream> {
+        let frame = self.session.sql(&self.plan.sql).await.map_err(|e| {
+            Error::bug(format!("the verdict query cannot be planned: {}", e.strip_backtrace())).source(e)
+        })?;
+        Ok(frame.execute_stream().await?)
+    }
+
+    /// How many rows the plan looks at.
+    pub(super) async fn source_rows(&self) -> Result<u64> {
+        Ok(self.session.table("source").await?.count().await? as u64)
+    }
+}
+
+/// The columns of the source without what the lake adds.
+fn source_columns(source: &Snapshot) -> Vec<String> {
+    source
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| field.name().clone())
+        .filter(|name| !name.starts_with("_sf2gs_"))
+        .collect()
+}
+
+async fn register_source(
+    session: &SessionContext,
+    source: &Snapshot,
+    columns: &[String],
+    candidates: Candidates<'_>,
+) -> Result<()> {
+    let list = columns.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
+    let sql = match candidates {
+        Candidates::Everything => {
+            session.register_table("source_current", source.current()?)?;
+            format!("SELECT {list} FROM source_current")
+        }
+        Candidates::Only(ids) => {
+            session.register_table("source_current", source.current()?)?;
+            session.register_table("source_ids", ids_table(ids)?)?;
+            format!(
+                "SELECT {list} FROM source_current LEFT SEMI JOIN source_ids ON source_current.\"Id\" = source_ids.\"Id\""
+            )
+        }
+        Candidates::Extract { sequence, again } => {
+            session.register_table("source_extract", source.written_at(sequence)?)?;
+            let extract = format!("SELECT {list} FROM source_extract WHERE NOT \"_sf2gs_deleted\"");
+            if again.is_empty() {
+                extract
+            } else {
+                session.register_table("source_current", source.current()?)?;
+                session.register_table("source_ids", ids_table(again)?)?;
+                format!(
+                    "{extract} UNION ALL SELECT {list} FROM source_current \
+                     LEFT SEMI JOIN source_ids ON source_current.\"Id\" = source_ids.\"Id\" \
+                     LEFT ANTI JOIN source_extract ON source_current.\"Id\" = source_extract.\"Id\""
+                )
+            }
+        }
+    };
+    let view = session.sql(&sql).await?.into_view();
+    session.register_table("source", view)?;
+    Ok(())
+}
+
+fn ids_table(ids: &[String]) -> Result<Arc<dyn TableProvider>> {
+    let schema = Arc::new(Schema::new(vec![Field::new("Id", DataType::Utf8, false)]));
+    let column: ArrayRef = Arc::new(StringArray::from_iter_values(ids));
+    let batch = RecordBatch::try_new(Arc::clone(&schema), vec![column])?;
+    Ok(Arc::new(MemTable::try_new(schema, vec![vec![batch]])?))
+}
+
+fn with_metadata(schema: &SchemaRef, landed: &SchemaRef) -> SchemaRef {
+    let fields = schema
+        .fields()
+        .iter()
+        .map(|field| match landed.field_with_name(field.name()) {
+            Ok(known) => Arc::new(field.as_ref().clone().with_metadata(known.metadata().clone())),
+            Err(_) => Arc::clone(field),
+        })
+        .collect::<Vec<_>>();
+    Arc::new(Schema::new(fields))
+}
+
+/// A name as an SQL identifier.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

@@ -1,0 +1,348 @@
+//! One job, from lease to outcome.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use datafusion::arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::DataType;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
+use futures::TryStreamExt;
+
+use crate::config::job::Job;
+use crate::connect::gainsight::ObjectMetadata;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::error::Result;
+use crate::ledger::{Counters, Lease, Outcome, Pending, RunStatus, Watermark};
+use crate::load;
+use crate::load::{LoadContext, Loaded, Reject, Stage};
+use crate::telemetry::checkpoint;
+
+use super::decide::{Candidates, Decision};
+use super::mirror;
+use super::record::{VerdictLog, store_rejects};
+use super::report::JobReport;
+use super::source::{LandedSource, land_source, store_failure};
+use super::world::World;
+
+/// How a job is run.
+#[derive(Debug, Clone, Default)]
+pub struct RunOptions {
+    /// Read the whole object, whatever the watermark says.
+    pub full: bool,
+}
+
+/// Runs `job` now.
+pub async fn run_job(world: &World, job: &Job, options: &RunOptions) -> Result<JobReport> {
+    let lease = world.ledger.acquire(&job.name)?;
+    let work = async {
+        let source = land_source(world, job, &lease, None, options).await?;
+        load_source(world, job, &lease, source).await
+    };
+    alive(world, std::slice::from_ref(&lease), work).await
+}
+
+/// Does `work` while giving signs of life; ends it when another process has taken a job over.
+pub(super) async fn alive<T>(world: &World, leases: &[Lease], work: impl Future<Output = Result<T>>) -> Result<T> {
+    let beat = async {
+        loop {
+            tokio::time::sleep(Lease::BEAT).await;
+            for lease in leases {
+                // A lease that nobody has was given back with its run's outcome.
+                if let Err(error) = lease.heartbeat()
+                    && error.kind() == ErrorKind::Conflict
+                    && world.ledger.leases().is_ok_and(|held| held.iter().any(|other| other.job == lease.job()))
+                {
+                    return error;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        done = work => done,
+        error = beat => Err(error),
+    }
+}
+
+/// The second half of a job: mirrors, verdicts, load, outcome.
+pub(super) async fn load_source(world: &World, job: &Job, lease: &Lease, source: LandedSource) -> Result<JobReport> {
+    let run = source.run.id.clone();
+    let (begun, before) = (Instant::now(), world.calls.read());
+    let done = match decide_and_load(world, job, &source).await {
+        Ok(done) => done,
+        Err(error) => {
+            store_failure(world, lease, &source.run, &error)?;
+            return Err(error.context("job", job.name.clone()).context("run", run));
+        }
+    };
+    let mut calls = source.calls.clone();
+    calls.extend(world.calls.since(&before).into_iter().filter(|(class, _)| !class.is_salesforce()));
+    let status = if done.counters.rejected > 0 { RunStatus::PartialSuccess } else { RunStatus::Success };
+    let watermark =
+        source.run.until.map(|until| Watermark { until, spec_hash: job.spec_hash(), source_hash: job.source_hash() });
+    checkpoint("run.before_outcome");
+    world.ledger.finish_run(
+        lease,
+        &run,
+        &Outcome {
+            status,
+            counters: done.counters,
+            calls: calls.clone(),
+            error: None,
+            watermark,
+            pending: Some(done.pending),
+        },
+    )?;
+    // Only now: a resumed run looks for the rows of its own extract, which compaction folds into the base.
+    let table = super::source::table_of(job)?;
+    if let Err(error) = world.lake.compact_if_worth(&world.engine.session(), &table, mirror::COMPACT_AT).await {
+        world.reporter.warn(&format!("the lake table of {} was not compacted: {error}", job.name));
+    }
+    let mut rejects = BTreeMap::new();
+    for reject in &done.rejects {
+        *rejects.entry(reject.code.to_owned()).or_insert(0) += 1;
+    }
+    Ok(JobReport {
+        run,
+        job: job.name.clone(),
+        status,
+        counters: done.counters,
+        calls,
+        seconds: source.seconds + begun.elapsed().as_secs_f64(),
+        rejects,
+        full: source.run.full,
+        error: None,
+    })
+}
+
+/// What the second half leaves behind.
+#[derive(Debug, Default)]
+struct Done {
+    counters: Counters,
+    rejects: Vec<Reject>,
+    pending: Vec<Pending>,
+}
+
+async fn decide_and_load(world: &World, job: &Job, source: &LandedSource) -> Result<Done> {
+    // What a stopped process had left to the tenant is waited for, so that the mirrors show its rows.
+    let client = world.gainsight(&job.gainsight).await?;
+    load::await_open_chunks(&client, &world.ledger, &source.run.id).await?;
+    let metadata = world.metadata(job).await?;
+    let mirrors = mirror::refresh(world, job, &metadata, false).await?;
+
+    let again: Vec<String> = waiting_ids(world, job)?;
+    // The same rows mapped otherwise: what is landed is compared again, without a new extract.
+    let remapped = world.ledger.watermark(&job.name)?.is_some_and(|watermark| watermark.spec_hash != job.spec_hash());
+    let candidates = if remapped && !source.run.full {
+        Candidates::Everything
+    } else {
+        Candidates::Extract { sequence: source.landed.sequence, again: &again }
+    };
+    let decision = Decision::prepare(world, job, &source.snapshot, &mirrors, candidates).await?;
+    let rows = decision.source_rows().await?;
+
+    world.reporter.begin(&job.name, "load", Some(rows));
+    let log = VerdictLog::begin(world, &source.run.id, &job.name)?;
+    let (loaded, watched, log) =
+        load_decisions(world, job, &source.run.id, &metadata, decision.stream().await?, Some(log)).await?;
+    if let Some(log) = log {
+        log.commit(world).await?;
+    }
+    let mut done = Done { rejects: watched.rejects, ..Done::default() };
+    done.rejects.extend(loaded.rejects);
+    let live = source.landed.rows - source.landed.deleted;
+    done.counters = Counters {
+        extracted: live,
+        retried: rows.saturating_sub(live),
+        deleted: source.landed.deleted,
+        inserted: loaded.inserted,
+        updated: loaded.updated,
+        unchanged: loaded.unchanged,
+        rejected: done.rejects.len() as u64,
+        references: 0,
+    };
+    world.reporter.end(
+        &job.name,
+        "load",
+        &format!(
+            "{} inserted, {} updated, {} unchanged, {} rejected",
+            done.counters.inserted, done.counters.updated, done.counters.unchanged, done.counters.rejected
+        ),
+    );
+    store_rejects(world, &source.run.id, &job.name, &decision, &done.rejects).await?;
+    let mut still_waiting = watched.waiting;
+    let refused: HashSet<&str> = done.rejects.iter().map(|reject| reject.source_id.as_str()).collect();
+    let refer: Vec<String> = watched.self_references.into_iter().filter(|id| !refused.contains(id.as_str())).collect();
+    if !refer.is_empty() {
+        let (references, unresolved) = second_pass(world, job, source, &metadata, refer).await?;
+        done.counters.references = references;
+        still_waiting.extend(unresolved);
+    }
+    done.pending = still_waiting
+        .into_iter()
+        .map(|source_id| Pending { source_id, code: "LOOKUP_NO_MATCH".to_owned(), field: None })
+        .collect();
+    world.ledger.record_step(
+        &source.run.id,
+        "load",
+        rows,
+        &serde_json::json!({"references": done.counters.references}),
+    )?;
+    Ok(done)
+}
+
+fn waiting_ids(world: &World, job: &Job) -> Result<Vec<String>> {
+    let ids: BTreeSet<String> = world.ledger.pending(&job.name)?.into_iter().map(|pending| pending.source_id).collect();
+    Ok(ids.into_iter().collect())
+}
+
+/// What passed by on the way to the load.
+#[derive(Debug, Default)]
+struct Watched {
+    /// Rows whose parent is missing: tried again by the next run.
+    waiting: BTreeSet<String>,
+    /// Rows whose self lookup may find a record of this run.
+    self_references: HashSet<String>,
+    /// Rows that the verdicts reject.
+    rejects: Vec<Reject>,
+}
+
+/// Sends a plan's output to the tenant, keeping its verdicts and what has to be looked at again.
+async fn load_decisions(
+    world: &World,
+    job: &Job,
+    run: &str,
+    metadata: &BTreeMap<String, Arc<ObjectMetadata>>,
+    decisions: SendableRecordBatchStream,
+    mut log: Option<VerdictLog>,
+) -> Result<(Loaded, Watched, Option<VerdictLog>)> {
+    let client = world.gainsight(&job.gainsight).await?;
+    let connection = world.gainsight_connection(&job.gainsight)?;
+    let context = LoadContext {
+        client: &client,
+        ledger: &world.ledger,
+        run,
+        job,
+        metadata,
+        reporter: &*world.reporter,
+        connection,
+    };
+    let self_fields: Vec<String> = job
+        .target
+        .derives
+        .iter()
+        .filter(|derive| derive.lookup == derive.to.object)
+        .map(|derive| derive.to.to_string())
+        .collect();
+    // The log and the lists are filled on the way; the channel keeps a slow tenant from filling the memory.
+    let schema = decisions.schema();
+    let mut builder = RecordBatchReceiverStreamBuilder::new(schema, 2);
+    let sender = builder.tx();
+    let (give_back, taken_back) = tokio::sync::oneshot::channel();
+    builder.spawn(async move {
+        let mut decisions = decisions;
+        let mut watched = Watched::default();
+        while let Some(batch) = decisions.try_next().await? {
+            watch(&batch, &self_fields, &mut watched)?;
+            if let Some(log) = &mut log {
+                log.write(&batch).await?;
+            }
+            if sender.send(Ok(batch)).await.is_err() {
+                return Ok(());
+            }
+        }
+        drop(sender);
+        // Nobody waits only when the load has failed, and then the failure is what matters.
+        let _gone = give_back.send((watched, log));
+        Ok(())
+    });
+    let loaded = load::load(&context, builder.build(), None).await?;
+    let (watched, log) = taken_back.await.map_err(|_| Error::bug("the verdicts ended before their stream did"))?;
+    Ok((loaded, watched, log))
+}
+
+fn watch(batch: &RecordBatch, self_fields: &[String], watched: &mut Watched) -> Result<()> {
+    watch_rejects(batch, &mut watched.rejects)?;
+    let retry = flag(batch, "retry")?;
+    let unresolved = text(batch, "unresolved")?;
+    let ids = text(batch, "source_id")?;
+    if retry.true_count() == 0 && unresolved.null_count() == unresolved.len() {
+        return Ok(());
+    }
+    let (ids, unresolved) = (ids.as_string::<i32>(), unresolved.as_string::<i32>());
+    for row in 0..batch.num_rows() {
+        let fields = if unresolved.is_valid(row) { unresolved.value(row) } else { "" };
+        let by_self = fields.split(',').any(|field| self_fields.iter().any(|own| own == field));
+        if by_self {
+            watched.self_references.insert(ids.value(row).to_owned());
+        } else if retry.is_valid(row) && retry.value(row) {
+            watched.waiting.insert(ids.value(row).to_owned());
+        }
+    }
+    Ok(())
+}
+
+fn watch_rejects(batch: &RecordBatch, rejects: &mut Vec<Reject>) -> Result<()> {
+    let codes = text(batch, "code")?;
+    if codes.null_count() == codes.len() {
+        return Ok(());
+    }
+    let columns = ["source_id", "field", "message", "candidates"].map(|name| text(batch, name));
+    let [ids, fields, messages, candidates] = columns;
+    let (ids, fields, messages, candidates) = (ids?, fields?, messages?, candidates?);
+    let codes = codes.as_string::<i32>();
+    let value = |column: &Arc<dyn Array>, row: usize| {
+        let column = column.as_string::<i32>();
+        column.is_valid(row).then(|| column.value(row).to_owned())
+    };
+    for row in (0..batch.num_rows()).filter(|row| codes.is_valid(*row)) {
+        let code = load::code::known(codes.value(row))
+            .ok_or_else(|| Error::bug(format!("the verdict query gives an unknown code `{}`", codes.value(row))))?;
+        rejects.push(Reject {
+            source_id: value(&ids, row).unwrap_or_default(),
+            stage: Stage::Match,
+            field: value(&fields, row),
+            code,
+            message: value(&messages, row).unwrap_or_default(),
+            candidates: value(&candidates, row),
+            remedy: load::remedy(code).to_owned(),
+        });
+    }
+    Ok(())
+}
+
+fn text(batch: &RecordBatch, name: &str) -> Result<Arc<dyn Array>> {
+    let column =
+        batch.column_by_name(name).ok_or_else(|| Error::bug(format!("the verdict query has no column `{name}`")))?;
+    Ok(cast(column, &DataType::Utf8)?)
+}
+
+fn flag(batch: &RecordBatch, name: &str) -> Result<BooleanArray> {
+    let column =
+        batch.column_by_name(name).ok_or_else(|| Error::bug(format!("the verdict query has no column `{name}`")))?;
+    Ok(column.as_boolean().clone())
+}
+
+/// References of rows created in this run: the mirrors are read again and only the rows concerned are decided again.
+/// Gives the number of references set and the rows that still have none.
+async fn second_pass(
+    world: &World,
+    job: &Job,
+    source: &LandedSource,
+    metadata: &BTreeMap<String, Arc<ObjectMetadata>>,
+    ids: Vec<String>,
+) -> Result<(u64, BTreeSet<String>)> {
+    let mirrors = mirror::refresh(world, job, metadata, false).await?;
+    let candidates = Candidates::Only(&ids);
+    let decision = Decision::prepare_second_pass(world, job, &source.snapshot, &mirrors, candidates).await?;
+    world.reporter.begin(&job.name, "references", Some(ids.len() as u64));
+    let (loaded, watched, _) =
+        load_decisions(world, job, &source.run.id, metadata, decision.stream().await?, None).await?;
+    world.reporter.end(&job.name, "references", &format!("{} set", loaded.updated));
+    let mut unresolved = watched.waiting;
+    unresolved.extend(watched.self_references);
+    Ok((loaded.updated, unresolved))
+}

@@ -1,0 +1,125 @@
+//! Reconciliation of a job: both sides read whole and fresh, so that it also proves the incremental runs complete.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::TryStreamExt;
+
+use crate::config::job::{Job, TargetObject};
+use crate::connect::gainsight::ObjectMetadata;
+use crate::error::Error;
+use crate::error::Result;
+use crate::extract::salesforce::{self, ReadOptions, SourceRequest};
+use crate::land::{Commit, Mode, Snapshot, TableName};
+use crate::load;
+use crate::load::Reject;
+use crate::reconcile;
+use crate::reconcile::{Comparison, Sides};
+
+use super::decide::{Candidates, Decision};
+use super::mirror;
+use super::world::World;
+
+/// Compares both sides of `job`. Nothing is written to either.
+pub async fn reconcile_job(world: &World, job: &Job) -> Result<Comparison> {
+    let metadata = world.metadata(job).await?;
+    let (source, mirrors) =
+        futures::future::try_join(read_source(world, job), mirror::refresh(world, job, &metadata, true)).await?;
+    let (source, cursor) = source;
+    let decision = Decision::prepare(world, job, &source, &mirrors, Candidates::Everything).await?;
+    let watermark = world.ledger.watermark(&job.name)?;
+    let came_from = came_from(job)?;
+    let mirror = format!("mirror_{}", job.target.object.primary());
+    let sides = Sides {
+        verdicts: &decision.plan.sql,
+        mirror: &mirror,
+        came_from: &came_from,
+        late_after: cursor.as_deref().zip(watermark.map(|watermark| watermark.until)),
+    };
+    let frame = decision.session.sql(&sides.sql()).await?;
+    world.reporter.begin(&job.name, "reconcile", None);
+    let mut comparison = reconcile::compare(frame.execute_stream().await?).await?;
+    let open = comparison.unexplained();
+    if !open.is_empty() {
+        for reject in refused_cells(world, job, &source, &mirrors, &metadata, &open).await? {
+            comparison.explain(&reject.source_id, reject.code, &reject.message);
+        }
+    }
+    world.reporter.end(&job.name, "reconcile", &format!("{} rows agree", comparison.count("agrees")));
+    Ok(comparison)
+}
+
+/// Which of the rows that are not as they should be cannot be, because the tenant would refuse one of their cells.
+async fn refused_cells(
+    world: &World,
+    job: &Job,
+    source: &Snapshot,
+    mirrors: &BTreeMap<String, Snapshot>,
+    metadata: &BTreeMap<String, Arc<ObjectMetadata>>,
+    ids: &[String],
+) -> Result<Vec<Reject>> {
+    let decision = Decision::prepare(world, job, source, mirrors, Candidates::Only(ids)).await?;
+    let mut stream = decision.stream().await?;
+    let mut rejects = Vec::new();
+    while let Some(batch) = stream.try_next().await? {
+        let (_, refused) = load::validate(&batch, job, metadata)?;
+        rejects.extend(refused);
+    }
+    Ok(rejects)
+}
+
+/// The target field that is fed from the Salesforce id, or else the first identifier: it is filled in records that
+/// came from Salesforce.
+fn came_from(job: &Job) -> Result<String> {
+    let primary = match job.target.object {
+        TargetObject::User => ["gsuser", "avatar"],
+        _ => [job.target.object.primary(), ""],
+    };
+    let maps = || job.target.maps.iter().filter(|map| primary.contains(&map.to.object.as_str()));
+    maps()
+        .find(|map| map.from == "Id")
+        .or_else(|| maps().find(|map| map.identifier))
+        .map(|map| map.to.field.clone())
+        .ok_or_else(|| {
+            Error::config(format!(
+                "`{}` maps neither Id nor an identifier to {}",
+                job.name,
+                job.target.object.primary()
+            ))
+            .hint("map `Id` to a field of the target, so that its records can be told from others")
+        })
+}
+
+async fn read_source(world: &World, job: &Job) -> Result<(Snapshot, Option<String>)> {
+    let client = world.salesforce(&job.salesforce).await?;
+    let connection = world.salesforce_connection(&job.salesforce)?;
+    let request = SourceRequest {
+        object: job.source.object.clone(),
+        fields: job.source.fields.clone(),
+        condition: job.source.condition.clone(),
+        from: None,
+        until: None,
+    };
+    let prepared = salesforce::prepare(&client, &request).await?;
+    let options = ReadOptions { page_rows: connection.page_rows, parallel: 4, batch_rows: 16_384 };
+    let table = TableName::new("reconcile", &job.source.table)?;
+    let mut reading = salesforce::read(&client, &prepared, options).await?;
+    let mut writer = world.lake.writer(&table, Arc::clone(&prepared.schema), world.clock.now().timestamp_micros())?;
+    while let Some(batch) = reading.try_next().await? {
+        let mask = super::source::deleted_mask(&batch);
+        writer.write(&batch, mask.as_ref()).await?;
+    }
+    let snapshot = world
+        .lake
+        .commit(Commit {
+            table,
+            schema: Arc::clone(&prepared.schema),
+            key: Some("Id".to_owned()),
+            mode: Mode::Replace,
+            written: vec![writer.finish().await?],
+            application: None,
+            info: BTreeMap::new(),
+        })
+        .await?;
+    Ok((snapshot, prepared.cursor.clone()))
+}

@@ -1,0 +1,178 @@
+//! Verdicts and rejects as data: two append-only tables of the lake, `activity/verdicts` and `activity/rejects`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, TimestampMicrosecondArray};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use datafusion::arrow::json::LineDelimitedWriter;
+use futures::TryStreamExt;
+
+use crate::error::Error;
+use crate::error::Result;
+use crate::land::{Commit, Mode, SnapshotWriter, TableName};
+use crate::load::Reject;
+
+use super::decide::{Decision, quoted};
+use super::world::World;
+
+/// Connection part of the activity tables' names.
+pub(super) const ACTIVITY: &str = "activity";
+
+/// Columns that a verdict row takes from the plan's output.
+const VERDICT_COLUMNS: [&str; 6] = ["source_id", "verdict", "gsid", "changed", "code", "field"];
+
+fn text(name: &str) -> Field {
+    Field::new(name, DataType::Utf8, true)
+}
+
+fn at_field() -> Field {
+    Field::new("at", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true)
+}
+
+/// Schema of `activity.verdicts`.
+pub(super) fn verdict_schema() -> SchemaRef {
+    let mut fields = vec![text("run"), text("job"), at_field()];
+    fields.extend(VERDICT_COLUMNS.map(text));
+    Arc::new(Schema::new(fields))
+}
+
+/// Schema of `activity.rejects`.
+pub(super) fn reject_schema() -> SchemaRef {
+    let mut fields = vec![text("run"), text("job"), at_field()];
+    fields.extend(["source_id", "stage", "field", "code", "message", "candidates", "remedy", "input"].map(text));
+    Arc::new(Schema::new(fields))
+}
+
+/// Writes one run's verdicts while they stream by.
+#[derive(Debug)]
+pub(super) struct VerdictLog {
+    writer: SnapshotWriter,
+    table: TableName,
+    run: String,
+    job: String,
+    at: i64,
+    rows: u64,
+}
+
+impl VerdictLog {
+    pub(super) fn begin(world: &World, run: &str, job: &str) -> Result<Self> {
+        let table = TableName::new(ACTIVITY, "verdicts")?;
+        let at = world.clock.now().timestamp_micros();
+        let writer = world.lake.writer(&table, verdict_schema(), at)?;
+        Ok(Self { writer, table, run: run.to_owned(), job: job.to_owned(), at, rows: 0 })
+    }
+
+    pub(super) async fn write(&mut self, decisions: &RecordBatch) -> Result<()> {
+        let rows = decisions.num_rows();
+        self.rows += rows as u64;
+        let mut columns = head(&self.run, &self.job, self.at, rows);
+        for name in VERDICT_COLUMNS {
+            let column = decisions
+                .column_by_name(name)
+                .ok_or_else(|| Error::bug(format!("the verdict query has no column `{name}`")))?;
+            columns.push(cast(column, &DataType::Utf8)?);
+        }
+        self.writer.write(&RecordBatch::try_new(verdict_schema(), columns)?, None).await
+    }
+
+    pub(super) async fn commit(self, world: &World) -> Result<()> {
+        if self.rows > 0 {
+            append(world, self.table, verdict_schema(), self.writer).await?;
+        }
+        Ok(())
+    }
+}
+
+fn head(run: &str, job: &str, at: i64, rows: usize) -> Vec<ArrayRef> {
+    vec![
+        Arc::new(StringArray::from_iter_values(std::iter::repeat_n(run, rows))),
+        Arc::new(StringArray::from_iter_values(std::iter::repeat_n(job, rows))),
+        Arc::new(TimestampMicrosecondArray::from_value(at, rows).with_timezone("UTC")),
+    ]
+}
+
+async fn append(world: &World, table: TableName, schema: SchemaRef, writer: SnapshotWriter) -> Result<()> {
+    let written = writer.finish().await?;
+    world
+        .lake
+        .commit(Commit {
+            table,
+            schema,
+            key: None,
+            mode: Mode::Append,
+            written: vec![written],
+            application: None,
+            info: Default::default(),
+        })
+        .await?;
+    Ok(())
+}
+
+/// Appends the rejects of a run, each with the whole input row as JSON.
+pub(super) async fn store_rejects(
+    world: &World,
+    run: &str,
+    job: &str,
+    decision: &Decision,
+    rejects: &[Reject],
+) -> Result<()> {
+    if rejects.is_empty() {
+        return Ok(());
+    }
+    let inputs = inputs_of(decision, rejects).await?;
+    let at = world.clock.now().timestamp_micros();
+    let table = TableName::new(ACTIVITY, "rejects")?;
+    let mut writer = world.lake.writer(&table, reject_schema(), at)?;
+    for part in rejects.chunks(8_192) {
+        let column =
+            |of: fn(&Reject) -> Option<&str>| Arc::new(part.iter().map(of).collect::<StringArray>()) as ArrayRef;
+        let mut columns = head(run, job, at, part.len());
+        columns.extend([
+            column(|reject| Some(&reject.source_id)),
+            column(|reject| Some(reject.stage.name())),
+            column(|reject| reject.field.as_deref()),
+            column(|reject| Some(reject.code)),
+            column(|reject| Some(&reject.message)),
+            column(|reject| reject.candidates.as_deref()),
+            column(|reject| Some(&reject.remedy)),
+        ]);
+        let input: StringArray = part.iter().map(|reject| inputs.get(&reject.source_id)).collect();
+        columns.push(Arc::new(input));
+        writer.write(&RecordBatch::try_new(reject_schema(), columns)?, None).await?;
+    }
+    append(world, table, reject_schema(), writer).await
+}
+
+async fn inputs_of(decision: &Decision, rejects: &[Reject]) -> Result<HashMap<String, String>> {
+    let ids = Arc::new(StringArray::from_iter_values(rejects.iter().map(|reject| &reject.source_id)));
+    let schema = Arc::new(Schema::new(vec![Field::new("rejected_id", DataType::Utf8, false)]));
+    let batch = RecordBatch::try_new(schema, vec![ids])?;
+    let session = &decision.session;
+    session.deregister_table("rejected_ids")?;
+    session.register_batch("rejected_ids", batch)?;
+    let frame = session
+        .sql(&format!(
+            "SELECT source.* FROM source LEFT SEMI JOIN rejected_ids ON source.{} = rejected_ids.rejected_id",
+            quoted("Id")
+        ))
+        .await?;
+    let mut stream = frame.execute_stream().await?;
+    let mut inputs = HashMap::with_capacity(rejects.len());
+    while let Some(batch) = stream.try_next().await? {
+        let ids = cast(batch.column_by_name("Id").ok_or_else(|| Error::bug("the source has no Id"))?, &DataType::Utf8)?;
+        let mut lines = Vec::new();
+        let mut writer = LineDelimitedWriter::new(&mut lines);
+        writer.write(&batch)?;
+        writer.finish()?;
+        let lines = String::from_utf8(lines).map_err(|e| Error::bug("JSON that is not UTF-8").source(e))?;
+        let ids = ids.as_string::<i32>();
+        for (row, line) in lines.lines().enumerate() {
+            if ids.is_valid(row) {
+                inputs.insert(ids.value(row).to_owned(), line.to_owned());
+            }
+        }
+    }
+    Ok(inputs)
+}

@@ -1,0 +1,139 @@
+//! What every step needs: the project opened, with its ledger, lake, engine and clients.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use crate::clock::Clock;
+use crate::config;
+use crate::config::connection::{GainsightConnection, SalesforceConnection};
+use crate::config::job::{Job, SecretRef};
+use crate::config::project::Project;
+use crate::connect::gainsight::{GainsightClient, ObjectMetadata};
+use crate::connect::http::{Http, RetryPolicy};
+use crate::connect::salesforce::SalesforceClient;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::error::Result;
+use crate::land::Lake;
+use crate::ledger::Ledger;
+use crate::telemetry::{ApiCalls, Reporter, Secret};
+
+use super::open;
+
+/// A project, opened.
+#[derive(Debug)]
+pub struct World {
+    /// The project's files, checked.
+    pub project: Project,
+    /// Runs, chunks, watermarks.
+    pub ledger: Ledger,
+    /// Snapshots.
+    pub lake: Lake,
+    /// Sessions.
+    pub engine: Engine,
+    /// Remote calls of this process.
+    pub calls: ApiCalls,
+    /// Time.
+    pub clock: Clock,
+    /// Progress.
+    pub reporter: Arc<dyn Reporter>,
+    http: Http,
+    salesforce: Mutex<HashMap<String, SalesforceClient>>,
+    gainsight: Mutex<HashMap<String, GainsightClient>>,
+}
+
+impl World {
+    /// Opens the lake and the ledger of `project`. No remote system is asked yet.
+    pub async fn open(project: Project, reporter: Arc<dyn Reporter>, clock: Clock) -> Result<Self> {
+        let ledger = Ledger::open(&project.root.join(".sf2gs").join("ledger.db"), clock.clone())?;
+        let lake = Lake::open(&project.lake.url, &project.root, &project.lake.options).await?;
+        let engine = Engine::new(&project.engine, &lake)?;
+        let calls = ApiCalls::default();
+        let http = Http::new(calls.clone(), clock.clone(), RetryPolicy::default())?;
+        Ok(Self {
+            project,
+            ledger,
+            lake,
+            engine,
+            calls,
+            clock,
+            reporter,
+            http,
+            salesforce: Mutex::default(),
+            gainsight: Mutex::default(),
+        })
+    }
+
+    /// The job of that name, or an error that lists the names.
+    pub fn job(&self, name: &str) -> Result<&Job> {
+        self.project.jobs.get(name).ok_or_else(|| unknown("job", name, self.project.jobs.keys()))
+    }
+
+    pub(super) fn salesforce_connection(&self, name: &str) -> Result<&SalesforceConnection> {
+        self.project
+            .salesforce
+            .get(name)
+            .ok_or_else(|| unknown("Salesforce connection", name, self.project.salesforce.keys()))
+    }
+
+    pub(super) fn gainsight_connection(&self, name: &str) -> Result<&GainsightConnection> {
+        self.project
+            .gainsight
+            .get(name)
+            .ok_or_else(|| unknown("Gainsight connection", name, self.project.gainsight.keys()))
+    }
+
+    fn secret(&self, secret: &SecretRef, connection: &str) -> Result<Secret> {
+        config::secrets::resolve(secret, &self.project.root, |name| self.ledger.token(connection, name))
+    }
+
+    /// The client of a Salesforce connection; one per process, so that logins are shared.
+    pub(super) async fn salesforce(&self, name: &str) -> Result<SalesforceClient> {
+        let mut clients = self.salesforce.lock().await;
+        if let Some(client) = clients.get(name) {
+            return Ok(client.clone());
+        }
+        let connection = self.salesforce_connection(name)?;
+        let settings = open::salesforce_settings(connection, &self.ledger, |secret| self.secret(secret, name))?;
+        let client = SalesforceClient::open(settings, self.http.clone())?;
+        clients.insert(name.to_owned(), client.clone());
+        Ok(client)
+    }
+
+    /// The client of a Gainsight connection; one per process, so that its limiter sees every call.
+    pub(super) async fn gainsight(&self, name: &str) -> Result<GainsightClient> {
+        let mut clients = self.gainsight.lock().await;
+        if let Some(client) = clients.get(name) {
+            return Ok(client.clone());
+        }
+        let connection = self.gainsight_connection(name)?;
+        let settings = open::gainsight_settings(connection, |secret| self.secret(secret, name))?;
+        let client = GainsightClient::open(settings, self.http.clone())?;
+        clients.insert(name.to_owned(), client.clone());
+        Ok(client)
+    }
+
+    /// Metadata of every Gainsight object that `job` writes or looks up.
+    pub(super) async fn metadata(&self, job: &Job) -> Result<BTreeMap<String, Arc<ObjectMetadata>>> {
+        let client = self.gainsight(&job.gainsight).await?;
+        let mut metadata = BTreeMap::new();
+        for object in super::mirror::objects_of(job) {
+            let described = client.describe(&object).await?;
+            metadata.insert(object, described);
+        }
+        Ok(metadata)
+    }
+}
+
+fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a String>) -> Error {
+    let known: Vec<_> = known.map(String::as_str).collect();
+    let error = Error::config(format!("there is no {what} named `{name}` in this project"));
+    if known.is_empty() {
+        error.hint(format!("the project has no {what} yet; `sf2gs init` makes the out-of-the-box ones"))
+    } else {
+        error.hint(format!("use one of: {}", known.join(", ")))
+    }
+}

@@ -1,0 +1,139 @@
+//! The main job, end to end, by the real program over HTTP.
+
+use std::process::Command;
+
+use serde_json::Value;
+use sf2gs::sandbox::salesforce::OrgOptions;
+
+use crate::support::scene::Scene;
+
+const CHAIN: &str = "salesforce_company_person_sync";
+
+fn json(text: &str) -> Vec<Value> {
+    serde_json::from_str(text).unwrap_or_else(|e| panic!("not JSON ({e}): {text}"))
+}
+
+#[test]
+fn the_demo_ends_as_planted() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_sf2gs"))
+        .args(["demo", "--accounts", "60", "--contacts", "300", "--users", "15", "--dir"])
+        .arg(folder.path().join("demo"))
+        .output()
+        .unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{stdout}\n{stderr}");
+    assert!(stdout.contains("row for row"), "{stdout}");
+    assert!(stdout.contains("VALUE_TOO_LONG"), "{stdout}");
+}
+
+#[test]
+fn clean_data_leaves_no_rejects_and_exits_0() {
+    let org = OrgOptions { seed: 3, users: 10, accounts: 20, contacts: 60, clean: true, ..OrgOptions::default() };
+    let scene = Scene::with(org, |_| {});
+    let ran = scene.run(&["run", CHAIN, "--format", "json"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    for job in json(&ran.stdout) {
+        assert_eq!(job["rejected"], 0, "{job}");
+        assert_eq!(job["extracted"], job["inserted"], "{job}");
+    }
+}
+
+#[test]
+fn a_second_run_sends_nothing_and_a_full_one_finds_everything_unchanged() {
+    let scene = Scene::new();
+    assert_eq!(scene.run(&["run", CHAIN]).code, 1);
+    let before = scene.contents();
+    let second = scene.run(&["run", CHAIN, "--format", "json"]);
+    for job in json(&second.stdout) {
+        assert_eq!((&job["inserted"], &job["updated"]), (&0.into(), &0.into()), "{job}");
+    }
+    let full = scene.run(&["run", CHAIN, "--full", "--format", "json"]);
+    for job in json(&full.stdout) {
+        assert_eq!((&job["inserted"], &job["updated"]), (&0.into(), &0.into()), "{job}");
+        assert!(job["unchanged"].as_u64().unwrap() > 0, "{job}");
+    }
+    assert_eq!(scene.contents(), before);
+}
+
+#[test]
+fn rejects_can_be_read_as_csv_with_every_input_column() {
+    let scene = Scene::new();
+    scene.run(&["run", CHAIN]);
+    let rejects = scene.run(&["activity", "--rejects", "--format", "csv"]);
+    assert_eq!(rejects.code, 0, "{}", rejects.stderr);
+    let header = rejects.stdout.lines().next().unwrap();
+    for column in
+        ["run", "job", "source_id", "stage", "code", "message", "remedy", "input.Id", "input.Email", "input.Name"]
+    {
+        assert!(header.split(',').any(|name| name == column), "{column} in {header}");
+    }
+    for code in ["LOOKUP_NO_MATCH", "BLANK_IDENTIFIER", "DUPLICATE_IN_SOURCE", "VALUE_TOO_LONG"] {
+        assert!(rejects.stdout.contains(code), "{code} in {}", rejects.stdout);
+    }
+}
+
+#[test]
+fn sql_reads_the_lake_and_the_activity() {
+    let scene = Scene::new();
+    scene.run(&["run", CHAIN]);
+    let counted = scene.run(&["sql", "SELECT count(*) AS n FROM lake.salesforce.account", "--format", "json"]);
+    let verdicts = scene.run(&[
+        "sql",
+        "SELECT count(*) AS n FROM activity.verdicts WHERE job = 'company_sync'",
+        "--format",
+        "json",
+    ]);
+    assert_eq!(json(&counted.stdout), json(&verdicts.stdout), "{} {}", counted.stderr, verdicts.stderr);
+    let wrong = scene.run(&["sql", "SELECT Nmae FROM lake.salesforce.account"]);
+    assert_eq!(wrong.code, 2, "{}", wrong.stderr);
+    assert!(wrong.stderr.contains("hint:"), "{}", wrong.stderr);
+}
+
+#[test]
+fn a_project_with_five_mistakes_names_all_five_and_sends_nothing() {
+    let scene = Scene::new();
+    let file = scene.path().join("pipelines/company_sync.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let wrong = text
+        .replace("operation = \"upsert\"", "operation = \"upsrt\"")
+        .replace("identifier = true", "identifier = false")
+        .replace("from = \"NumberOfEmployees\"", "from = \"NumberOfEmployes\"")
+        .replace("on_null = \"overwrite\"", "on_nul = \"overwrite\"")
+        .replace("depends_on = [\"user_sync\"]", "depends_on = [\"user_snc\"]");
+    assert_ne!(text, wrong);
+    std::fs::write(&file, wrong).unwrap();
+    let url = url::Url::parse(scene.org.url()).unwrap().join("/__sandbox/calls").unwrap();
+    let before = scene.control(url.clone(), None);
+    let ran = scene.run(&["run", CHAIN]);
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+    for said in ["upsrt", "identifier", "NumberOfEmployes", "on_nul", "user_snc"] {
+        assert!(ran.stderr.contains(said), "`{said}` in:\n{}", ran.stderr);
+    }
+    assert!(ran.stderr.matches("line ").count() >= 5, "{}", ran.stderr);
+    assert_eq!(scene.control(url, None), before, "something was sent");
+}
+
+#[test]
+fn a_wrong_name_lists_the_right_ones() {
+    let scene = Scene::new();
+    let ran = scene.run(&["run", "company"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("company_sync"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_reject_for_a_missing_parent_is_tried_again_when_the_parent_arrives() {
+    let scene = Scene::new();
+    // Contacts before their accounts: all wait.
+    let early = scene.run(&["run", "company_person_sync", "--format", "json"]);
+    assert_eq!(early.code, 1, "{}", early.stderr);
+    let early = &json(&early.stdout)[0];
+    assert_eq!(early["inserted"], 0, "{early}");
+    scene.run(&["run", "user_sync"]);
+    scene.run(&["run", "company_sync"]);
+    let late = scene.run(&["run", "company_person_sync", "--format", "json"]);
+    let late = &json(&late.stdout)[0];
+    assert!(late["inserted"].as_u64().unwrap() > 100, "no contact changed, but their companies are there now: {late}");
+    assert!(late["retried"].as_u64().unwrap() > 100, "{late}");
+}
