@@ -82,7 +82,7 @@ fn invalid(cell: &Cell) -> Option<Problem> {
 
 fn blank_identifier(layout: &Layout<'_>, cell: &Cell, number: usize) -> Problem {
     let message = literal(&format!(
-        "{} is empty, and by it the {} in Gainsight is found.",
+        "{} is empty, but by it the {} is found in Gainsight.",
         cell.from,
         noun(layout.keyed_object())
     ));

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::Schema;
 use datafusion::arrow::datatypes::SchemaRef;
 use sf2gs::config::job::Job;
 use sf2gs::config::job::OnMissing;
@@ -12,6 +14,9 @@ use sf2gs::config::job::OnMultiple;
 use sf2gs::config::job::OnNull;
 use sf2gs::config::job::Operation;
 use sf2gs::config::job::TargetObject;
+use sf2gs::config::project::NewProject;
+use sf2gs::config::project::Project;
+use sf2gs::config::project::SecretPlace;
 use sf2gs::matching;
 use sf2gs::matching::MatchInputs;
 use sf2gs::matching::MatchPlan;
@@ -125,10 +130,11 @@ async fn a_company_is_inserted_updated_or_left() {
         text(&got[2], "message"),
         "2 company records in Gainsight have SfdcAccountId '001bm00000NMK64AAH'; it is not clear which one is meant."
     );
-    // nothing comes and goes in what the loader is promised
-    for write in &first.writes {
-        assert!(got[0].contains_key(&write.column), "{} is missing", write.column);
-    }
+    // the statement that people read gives the same in one piece
+    let ctx = session(2);
+    source.register(&ctx, "source");
+    mirror.register(&ctx, "mirror_company");
+    assert_eq!(rows(ctx.sql(&first.sql).await.unwrap()).await, got);
     assert_eq!(first.writes[2].data_type, DataType::Int64);
 
     job.target.maps[2].on_null = OnNull::Keep;
@@ -380,11 +386,68 @@ async fn a_contact_becomes_a_person_at_a_company() {
         messages,
         [
             "The row 003A1 is newer and has the same Email 'jane@x.org' at the same company; it was used and this row was not.",
-            "Email is empty, and by it the person in Gainsight is found.",
+            "Email is empty, but by it the person is found in Gainsight.",
             "AccountId is empty, so no company can be found for Company_ID.",
             "No company in Gainsight has SfdcAccountId '001A9' (from AccountId), so Company_ID cannot be filled.",
             "2 company records in Gainsight have SfdcAccountId '001A3' (from AccountId), and Company_ID takes only one.",
             "2 person records in Gainsight have Email 'twin@x.org'; it is not clear which one is meant.",
         ]
     );
+}
+
+/// `sql/matching/<job>.sql` shows what `sf2gs plan` prints of each shipped job, for people to review.
+#[test]
+fn the_statements_in_sql_are_those_of_the_shipped_jobs() {
+    let folder = tempfile::tempdir().unwrap();
+    NewProject {
+        salesforce_domain: None,
+        salesforce_client_id: None,
+        gainsight_url: None,
+        secrets: SecretPlace::Env,
+        unlimited: false,
+        people_async_is_bulk: true,
+        bulk: None,
+    }
+    .write(folder.path())
+    .unwrap();
+    let jobs = Project::load(folder.path()).unwrap().jobs;
+    let key = ["Email".to_owned()];
+    for job in jobs.values() {
+        let mut fields: Vec<_> = job.source.fields.iter().map(|name| sf(name, sf_type(name))).collect();
+        fields.push(sf("SystemModstamp", "datetime"));
+        let source: SchemaRef = Arc::new(Schema::new(fields));
+        let mirrors = matching::objects(job, &key).into_iter().map(|(object, fields)| {
+            let fields: Vec<_> = fields.iter().map(|name| gs(name, gs_type(name))).collect();
+            (object, Arc::new(Schema::new(fields)))
+        });
+        let mirrors = mirrors.collect();
+        let inputs = MatchInputs { job, source: &source, mirrors: &mirrors, person_key: &key };
+        let said = matching::compile(&inputs).unwrap().sql;
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("sql/matching/{}.sql", job.name));
+        if std::env::var_os("SF2GS_BLESS").is_some() {
+            std::fs::write(&path, &said).unwrap();
+        }
+        let kept = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(kept == said, "{} is not what the job compiles to; SF2GS_BLESS=1 writes it anew", path.display());
+    }
+}
+
+fn sf_type(name: &str) -> &'static str {
+    match name {
+        "Id" => "id",
+        "AccountId" | "ManagerId" | "ReportsToId" => "reference",
+        "NumberOfEmployees" => "int",
+        _ => "string",
+    }
+}
+
+fn gs_type(name: &str) -> &'static str {
+    match name {
+        "Gsid" => "GSID",
+        "Email" => "EMAIL",
+        "Employees" => "NUMBER",
+        "Manager" | "Person_ID" | "Company_ID" => "LOOKUP",
+        "SfdcAccountId" | "SfdcUserId" => "SFDCID",
+        _ => "STRING",
+    }
 }
