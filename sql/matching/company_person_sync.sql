@@ -344,11 +344,11 @@ SELECT
   arrow_cast(key_1, 'Utf8') AS person_key,
   coalesce(person_rows, CASE WHEN problem IS NULL THEN 1 ELSE 0 END) AS person_rows,
   problem IS NULL AND coalesce(person_winner, TRUE) AS person_winner,
-  arrow_cast("set.person.FirstName", 'Utf8') AS "set.person.FirstName",
-  arrow_cast("set.person.LastName", 'Utf8') AS "set.person.LastName",
-  arrow_cast("set.person.Email", 'Utf8') AS "set.person.Email",
-  arrow_cast("set.company_person.ExternalContactId", 'Utf8') AS "set.company_person.ExternalContactId",
-  arrow_cast("set.company_person.ExternalAccountId", 'Utf8') AS "set.company_person.ExternalAccountId",
-  arrow_cast("set.company_person.Company_ID", 'Utf8') AS "set.company_person.Company_ID",
-  arrow_cast("set.company_person.Manager", 'Utf8') AS "set.company_person.Manager"
+  "set.person.FirstName",
+  "set.person.LastName",
+  "set.person.Email",
+  "set.company_person.ExternalContactId",
+  "set.company_person.ExternalAccountId",
+  "set.company_person.Company_ID",
+  "set.company_person.Manager"
 FROM decided

@@ -124,7 +124,7 @@ SELECT
   END AS candidates,
   CASE WHEN problem IS NOT NULL THEN FALSE ELSE FALSE END AS retry,
   arrow_cast(NULL, 'Utf8') AS unresolved,
-  arrow_cast("set.company.SfdcAccountId", 'Utf8') AS "set.company.SfdcAccountId",
-  arrow_cast("set.company.Name", 'Utf8') AS "set.company.Name",
+  "set.company.SfdcAccountId",
+  "set.company.Name",
   "set.company.Employees"
 FROM decided

@@ -191,13 +191,13 @@ SELECT
   END AS candidates,
   CASE WHEN problem IS NOT NULL THEN FALSE ELSE (missing_1 AND NOT (lookup_1_1 IS NULL) AND NOT waits_1) END AS retry,
   CASE WHEN problem IS NULL THEN nullif(concat_ws(',', CASE WHEN waits_1 THEN 'gsuser.Manager' END), '') END AS unresolved,
-  arrow_cast("set.gsuser.FirstName", 'Utf8') AS "set.gsuser.FirstName",
-  arrow_cast("set.gsuser.LastName", 'Utf8') AS "set.gsuser.LastName",
-  arrow_cast("set.gsuser.Email", 'Utf8') AS "set.gsuser.Email",
-  arrow_cast("set.gsuser.Timezone", 'Utf8') AS "set.gsuser.Timezone",
-  arrow_cast("set.gsuser.SFDCUserName", 'Utf8') AS "set.gsuser.SFDCUserName",
-  arrow_cast("set.gsuser.Locale", 'Utf8') AS "set.gsuser.Locale",
-  arrow_cast("set.gsuser.Title", 'Utf8') AS "set.gsuser.Title",
-  arrow_cast("set.avatar.SfdcUserId", 'Utf8') AS "set.avatar.SfdcUserId",
-  arrow_cast("set.gsuser.Manager", 'Utf8') AS "set.gsuser.Manager"
+  "set.gsuser.FirstName",
+  "set.gsuser.LastName",
+  "set.gsuser.Email",
+  "set.gsuser.Timezone",
+  "set.gsuser.SFDCUserName",
+  "set.gsuser.Locale",
+  "set.gsuser.Title",
+  "set.avatar.SfdcUserId",
+  "set.gsuser.Manager"
 FROM decided

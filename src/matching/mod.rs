@@ -55,8 +55,11 @@ use datafusion::datasource::TableProvider;
 use datafusion::datasource::ViewTable;
 use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::EmptyRelation;
+use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::cast;
 use datafusion::physical_plan::collect;
+use datafusion::prelude::ident;
 
 use crate::config::job::Job;
 use crate::config::job::TargetField;
@@ -78,6 +81,21 @@ pub struct MatchInputs<'a> {
     /// The fields of `person` by which the tenant finds a person. Empty: the job's own identifiers.
     pub person_key: &'a [String],
 }
+
+/// The columns of text beside those to write. The tables' text may be of any Arrow kind; the verdicts' is `Utf8`.
+const TEXTS: [&str; 11] = [
+    "source_id",
+    "verdict",
+    "gsid",
+    "changed",
+    "code",
+    "field",
+    "message",
+    "candidates",
+    "unresolved",
+    "person_gsid",
+    "person_key",
+];
 
 /// A job, compiled.
 #[derive(Debug, Clone)]
@@ -116,7 +134,20 @@ impl MatchPlan {
             };
             ctx.register_table(table.name.as_str(), provider)?;
         }
-        Ok(ctx.sql(&self.query).await?)
+        let frame = ctx.sql(&self.query).await?;
+        let typed = frame.schema().fields().iter().map(|field| {
+            let name = field.name();
+            let write = self.writes.iter().find(|write| write.column == *name);
+            match write
+                .map(|write| &write.data_type)
+                .or_else(|| TEXTS.contains(&name.as_str()).then_some(&DataType::Utf8))
+            {
+                Some(kind) => cast(ident(name), kind.clone()).alias(name),
+                None => ident(name),
+            }
+        });
+        let typed: Vec<Expr> = typed.collect();
+        Ok(frame.select(typed)?)
     }
 }
 

@@ -169,13 +169,10 @@ impl Writer<'_> {
                 .push("coalesce(person_rows, CASE WHEN problem IS NULL THEN 1 ELSE 0 END) AS person_rows".to_owned());
             columns.push(format!("problem IS NULL AND {winner} AS person_winner"));
         }
-        let cells = layout.cells.iter().map(|cell| (&cell.to, &cell.mirror));
-        let lookups = layout.lookups.iter().map(|lookup| (&lookup.to, &lookup.mirror));
-        for (to, mirror) in cells.chain(lookups) {
-            columns.push(match mirror.kind.is_text() {
-                true => format!("arrow_cast({0}, 'Utf8') AS {0}", set(to)),
-                false => set(to),
-            });
+        let cells = layout.cells.iter().map(|cell| &cell.to);
+        let lookups = layout.lookups.iter().map(|lookup| &lookup.to);
+        for to in cells.chain(lookups) {
+            columns.push(set(to));
         }
         self.script.last("One verdict per row.", format!("SELECT\n  {}\nFROM decided", columns.join(",\n  ")));
     }

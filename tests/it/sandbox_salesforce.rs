@@ -264,6 +264,10 @@ async fn describe_limits_and_versions() {
     assert_eq!(client.get("/services/data/v12.0/limits").await.status, 404);
     assert_eq!(client.send(Method::PUT, &format!("{V}/limits"), json!({})).await.refusal().0, 405);
 
+    let again = client.request(Method::GET, &format!("{V}/sobjects/Contact/describe"));
+    let again = again.header("if-modified-since", "Mon, 01 Jun 2026 12:00:00 GMT");
+    assert_eq!(reply_status(again).await, 304);
+
     let limits = client.get(&format!("{V}/limits")).await;
     assert!(limits.header("sforce-limit-info").starts_with("api-usage="), "{:?}", limits.headers);
     assert!(limits.header("date").starts_with("Mon, 01 Jun 2026 12:00:00"), "{:?}", limits.headers);
@@ -541,4 +545,16 @@ async fn what_is_planted_is_listed_and_calls_are_counted() {
     client.get(&format!("{V}/limits")).await;
     let calls = client.get("/__sandbox/calls").await.json();
     assert_eq!(calls, json!({ "oauth": 1, "rest": 1 }));
+}
+
+#[tokio::test]
+async fn a_busy_day_can_be_made() {
+    let client = start(options()).await;
+    client.send(Method::POST, "/__sandbox/clock", json!({ "advance_seconds": 600 })).await;
+    let order = json!({ "object": "Contact", "field": "Title", "value": "Changed {}", "every": 10 });
+    let changed = client.send(Method::POST, "/__sandbox/change", order).await.json()["changed"].clone();
+    assert_eq!(changed, 31);
+    let soql = "SELECT Id, Title FROM Contact WHERE SystemModstamp >= 2026-06-01T12:10:00Z";
+    let rows = client.rows(&client.job("queryAll", soql).await, 1000).await;
+    assert_eq!((rows.len(), rows[1][1].as_str()), (31, "Changed 10"));
 }

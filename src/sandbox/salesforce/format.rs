@@ -11,56 +11,54 @@ const DAY: i64 = 86_400;
 
 /// `2024-01-02`.
 pub(crate) fn date(out: &mut Vec<u8>, days: i32) {
-    let (year, month, day) = civil(i64::from(days));
-    digits4(out, year);
-    out.push(b'-');
-    digits2(out, month);
-    out.push(b'-');
-    digits2(out, day);
+    let mut text = *b"0000-00-00";
+    put_date(&mut text, days);
+    out.extend_from_slice(&text);
 }
 
 /// `2024-01-02T03:04:05.000` and the zone as given: bulk results say `Z`, REST says `+0000`.
 pub(crate) fn datetime(out: &mut Vec<u8>, seconds: i64, zone: &[u8]) {
-    date(out, i32::try_from(seconds.div_euclid(DAY)).unwrap_or(i32::MAX));
-    let rest = seconds.rem_euclid(DAY) as u32;
-    out.push(b'T');
-    clock(out, rest);
-    out.extend_from_slice(b".000");
+    let mut text = *b"0000-00-00T00:00:00.000";
+    put_date(&mut text, i32::try_from(seconds.div_euclid(DAY)).unwrap_or(i32::MAX));
+    put_clock(&mut text[11..], seconds.rem_euclid(DAY) as u32);
+    out.extend_from_slice(&text);
     out.extend_from_slice(zone);
 }
 
 /// `13:00:00.000Z`.
 pub(crate) fn time(out: &mut Vec<u8>, millis: i64) {
     let millis = u32::try_from(millis).unwrap_or(0);
-    clock(out, millis / 1000);
-    out.push(b'.');
+    let mut text = *b"00:00:00.000Z";
+    put_clock(&mut text, millis / 1000);
     let rest = millis % 1000;
-    out.push(b'0' + (rest / 100) as u8);
-    digits2(out, rest % 100);
-    out.push(b'Z');
+    text[9] = b'0' + (rest / 100) as u8;
+    put_pair(&mut text[10..], rest % 100);
+    out.extend_from_slice(&text);
 }
 
-fn clock(out: &mut Vec<u8>, seconds: u32) {
-    digits2(out, seconds / 3600);
-    out.push(b':');
-    digits2(out, seconds / 60 % 60);
-    out.push(b':');
-    digits2(out, seconds % 60);
+fn put_date(text: &mut [u8], days: i32) {
+    let (year, month, day) = civil(days);
+    let year = u32::try_from(year).unwrap_or(0);
+    put_pair(text, year / 100);
+    put_pair(&mut text[2..], year % 100);
+    put_pair(&mut text[5..], month);
+    put_pair(&mut text[8..], day);
 }
 
-fn digits2(out: &mut Vec<u8>, value: u32) {
-    out.extend_from_slice(&[b'0' + (value / 10 % 10) as u8, b'0' + (value % 10) as u8]);
+fn put_clock(text: &mut [u8], seconds: u32) {
+    put_pair(text, seconds / 3600);
+    put_pair(&mut text[3..], seconds / 60 % 60);
+    put_pair(&mut text[6..], seconds % 60);
 }
 
-fn digits4(out: &mut Vec<u8>, value: i64) {
-    let value = u32::try_from(value).unwrap_or(0);
-    digits2(out, value / 100);
-    digits2(out, value % 100);
+fn put_pair(text: &mut [u8], value: u32) {
+    text[0] = b'0' + (value / 10 % 10) as u8;
+    text[1] = b'0' + (value % 10) as u8;
 }
 
 /// Days since 1970 → year, month, day (the civil calendar as a formula over eras of 400 years).
-fn civil(days: i64) -> (i64, u32, u32) {
-    let shifted = days + 719_468;
+fn civil(days: i32) -> (i32, u32, u32) {
+    let shifted = days.saturating_add(719_468);
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
@@ -68,7 +66,7 @@ fn civil(days: i64) -> (i64, u32, u32) {
     let month = (5 * day_of_year + 2) / 153;
     let day = (day_of_year - (153 * month + 2) / 5 + 1) as u32;
     let month = if month < 10 { month + 3 } else { month - 9 } as u32;
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+    (year_of_era + era * 400 + i32::from(month <= 2), month, day)
 }
 
 /// A whole number.

@@ -10,6 +10,16 @@ const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 const SUFFIX: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ012345";
 /// The pod of this org; the sixth character of an id is reserved and always `0`.
 const POD: &[u8; 3] = b"Sb0";
+/// All pairs of digits: an id is written two digits at a time.
+const PAIRS: [[u8; 2]; 62 * 62] = {
+    let mut pairs = [[0; 2]; 62 * 62];
+    let mut at = 0;
+    while at < pairs.len() {
+        pairs[at] = [DIGITS[at / 62], DIGITS[at % 62]];
+        at += 1;
+    }
+    pairs
+};
 /// Where numbering starts, so that ids hold letters of both cases as real ones do.
 const FIRST: u64 = 62u64.pow(5) * 11 + 62u64.pow(4) * 40 + 62u64.pow(3) * 7;
 
@@ -20,10 +30,11 @@ impl Id {
         id[..3].copy_from_slice(&prefix);
         id[3..6].copy_from_slice(POD);
         let mut rest = FIRST + number;
-        for place in id[6..15].iter_mut().rev() {
-            *place = DIGITS[(rest % 62) as usize];
-            rest /= 62;
+        for at in [13, 11, 9, 7] {
+            id[at..at + 2].copy_from_slice(&PAIRS[(rest % 3844) as usize]);
+            rest /= 3844;
         }
+        id[6] = DIGITS[(rest % 62) as usize];
         complete(&mut id);
         Self(id)
     }

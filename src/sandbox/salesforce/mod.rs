@@ -39,6 +39,7 @@ use chrono::TimeDelta;
 use super::server;
 use super::server::Server;
 use crate::clock::Clock;
+use crate::error::Error;
 use crate::error::Result;
 
 /// What kind of org to start.
@@ -103,7 +104,10 @@ pub struct RunningOrg {
 pub async fn serve(options: OrgOptions, address: SocketAddr) -> Result<RunningOrg> {
     let bound = server::bind(address).await?;
     let url = format!("http://{}", bound.address());
-    let org = Arc::new(org::Org::new(options, url)?);
+    // A million records take seconds to make: other tasks go on meanwhile.
+    let made = tokio::task::spawn_blocking(move || org::Org::new(options, url)).await;
+    let org = made.map_err(|cause| Error::bug("the sandbox's records could not be made").source(cause))??;
+    let org = Arc::new(org);
     let routes = rest::routes(Arc::clone(&org));
     let server = Server::on(bound, routes, org.clock.clone());
     Ok(RunningOrg { org, server })

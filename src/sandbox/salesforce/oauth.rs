@@ -62,21 +62,20 @@ fn basic(headers: &HeaderMap) -> Option<(String, String)> {
     Some((id.to_owned(), secret.to_owned()))
 }
 
-/// Checks the connected app; its secret where `secret` says that it must be there.
-fn client(org: &Org, form: &Form, secret: bool) -> Result<(), Response> {
+/// Checks the connected app and its secret.
+fn client(org: &Org, form: &Form) -> Result<(), [&'static str; 2]> {
     if value(form, "client_id") != Some(&org.client_id) {
-        return Err(refuse("invalid_client_id", "client identifier invalid"));
+        return Err(["invalid_client_id", "client identifier invalid"]);
     }
-    match value(form, "client_secret") {
-        Some(sent) if sent == org.client_secret => Ok(()),
-        None if !secret => Ok(()),
-        _ => Err(refuse("invalid_client", "invalid client credentials")),
+    if value(form, "client_secret") != Some(&org.client_secret) {
+        return Err(["invalid_client", "invalid client credentials"]);
     }
+    Ok(())
 }
 
 fn refresh(org: &Arc<Org>, form: &Form) -> Response {
-    if let Err(refused) = client(org, form, true) {
-        return refused;
+    if let Err([error, description]) = client(org, form) {
+        return refuse(error, description);
     }
     let token = value(form, "refresh_token").unwrap_or_default();
     let mut logins = lock(&org.logins);
@@ -97,9 +96,9 @@ fn client_credentials(org: &Arc<Org>, headers: &HeaderMap, form: &Form) -> Respo
     if host.starts_with("login.salesforce.com") || host.starts_with("test.salesforce.com") {
         return refuse("invalid_grant", "request not supported on this domain");
     }
-    match client(org, form, true) {
+    match client(org, form) {
         Ok(()) => grant(org, 0, None),
-        Err(refused) => refused,
+        Err([error, description]) => refuse(error, description),
     }
 }
 

@@ -34,6 +34,8 @@ use crate::error::Result;
 pub(crate) struct Org {
     pub(crate) options: OrgOptions,
     pub(crate) clock: Clock,
+    /// When the schema was last changed: at the start.
+    pub(crate) started: DateTime<Utc>,
     /// `http://127.0.0.1:PORT`.
     pub(crate) url: String,
     pub(crate) id: Id,
@@ -103,6 +105,7 @@ impl Org {
         }
         Ok(Self {
             clock: options.clock.clone(),
+            started: now,
             url,
             id: Id::new(*b"00D", 0),
             client_id: format!("3MVG9.{}", &secret(options.seed, "client")[..32]),

@@ -176,7 +176,7 @@ fn insert(store: &mut Store, object: &str, body: &Map<String, Json>, user: u32, 
 }
 
 /// Moves the audit fields.
-fn touch(store: &mut Store, object: ObjectIndex, row: u32, user: u32, now: i64) {
+pub(super) fn touch(store: &mut Store, object: ObjectIndex, row: u32, user: u32, now: i64) {
     let values = [
         ("LastModifiedDate", Value::Whole(now)),
         ("SystemModstamp", Value::Whole(now)),

@@ -18,8 +18,11 @@ use axum::http::Method;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_ENCODING;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::header::IF_MODIFIED_SINCE;
+use axum::http::header::LAST_MODIFIED;
 use axum::response::IntoResponse;
 use axum::response::Response;
+use chrono::DateTime;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
@@ -215,11 +218,7 @@ async fn route(call: Call, method: &Method, rest: &[&str]) -> Answer {
         ("GET", ["sobjects"]) => {
             Ok(axum::Json(describe::global(&call.org.snapshot().schema, &call.base)).into_response())
         }
-        ("GET", ["sobjects", object, "describe"]) => {
-            let store = call.org.snapshot();
-            let index = store.schema.find(object).ok_or_else(ApiError::not_found)?;
-            Ok(axum::Json(describe::object(&store.schema, index, &call.base)).into_response())
-        }
+        ("GET", ["sobjects", object, "describe"]) => describe_object(&call, object),
         ("GET", ["sobjects", object]) => {
             let store = call.org.snapshot();
             let index = store.schema.find(object).ok_or_else(ApiError::not_found)?;
@@ -246,6 +245,20 @@ async fn route(call: Call, method: &Method, rest: &[&str]) -> Answer {
         }
         _ => Err(ApiError::not_found()),
     }
+}
+
+/// `GET /sobjects/X/describe`. The schema does not change while the org runs, so whoever has it is told so.
+fn describe_object(call: &Call, object: &str) -> Answer {
+    let store = call.org.snapshot();
+    let index = store.schema.find(object).ok_or_else(ApiError::not_found)?;
+    let since = call.headers.get(IF_MODIFIED_SINCE).and_then(|value| value.to_str().ok());
+    let since = since.and_then(|text| DateTime::parse_from_rfc2822(text).ok());
+    if since.is_some_and(|since| since.timestamp() >= call.org.started.timestamp()) {
+        return Ok(StatusCode::NOT_MODIFIED.into_response());
+    }
+    let modified = call.org.started.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let body = axum::Json(describe::object(&store.schema, index, &call.base));
+    Ok(([(LAST_MODIFIED, modified)], body).into_response())
 }
 
 /// `GET /services/data`.

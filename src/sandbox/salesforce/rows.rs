@@ -5,6 +5,7 @@ use super::schema::FieldIndex;
 use super::schema::ObjectIndex;
 use super::schema::Storage;
 use super::soql::Bound;
+use super::soql::BoundPath;
 use super::soql::Output;
 use super::soql::follow;
 use super::store::Cell;
@@ -34,81 +35,79 @@ pub(crate) fn csv_header(out: &mut Vec<u8>, bound: &Bound, dialect: Dialect) {
     out.extend_from_slice(dialect.line_end);
 }
 
-/// Where the values of one output column lie, for the rows of one segment.
+/// How the values of one output column are found, for a run of rows of one segment.
 enum Source<'a> {
-    Column(&'a Storage, &'a Column),
-    /// A reference column: the parent's object.
-    Parent(&'a Column, ObjectIndex),
-    Id,
-    /// Worked out, or of a parent.
-    Cell(&'a Output),
+    /// In a column of the rows' own segment.
+    Own(&'a Column),
+    /// Of parents, whose rows these are.
+    Parent(Vec<u32>),
+    /// Text of parents. Parents lie anywhere in memory: finding all of a run before any is written lets the processor wait
+    /// for many of them at once, which is three times as fast as one after the other.
+    Text(Vec<Option<(&'a [u8], bool)>>),
 }
 
 /// The lines of some rows: every value in quotes, null as an empty one.
 pub(crate) fn csv_rows(out: &mut Vec<u8>, store: &Store, bound: &Bound, rows: &[u32], dialect: Dialect) {
-    let object = bound.object;
-    let fields = &store.schema.objects[object].fields;
-    let mut segment = usize::MAX;
-    let mut sources: Vec<Source<'_>> = Vec::new();
-    for row in rows {
-        let at = *row as usize % SEGMENT;
-        if segment != *row as usize / SEGMENT {
-            segment = *row as usize / SEGMENT;
-            let columns = &store.table(object).segments()[segment];
-            let source = |output| source(output, fields, columns);
-            sources = bound.outputs.iter().map(source).collect();
-        }
-        for (place, source) in sources.iter().enumerate() {
-            if place > 0 {
-                out.push(dialect.delimiter);
-            }
-            out.push(b'"');
-            match source {
-                Source::Id => out.extend_from_slice(store.id(object, *row).as_bytes()),
-                Source::Column(storage, column) => csv_value(out, storage, column, at),
-                Source::Parent(Column::Row(parents), target) => match parents.get(at) {
-                    None | Some(&NO_ROW) => {}
-                    Some(parent) => out.extend_from_slice(store.id(*target, *parent).as_bytes()),
-                },
-                Source::Parent(..) => {}
-                Source::Cell(output) => {
-                    if let Some((object, row)) = follow(store, object, *row, &output.path) {
-                        csv_cell(out, store.cell(object, row, output.path.field));
-                    }
+    for run in rows.chunk_by(|one, next| *one as usize / SEGMENT == *next as usize / SEGMENT) {
+        let sources: Vec<_> = bound.outputs.iter().map(|output| source(store, bound.object, output, run)).collect();
+        for (at, row) in run.iter().enumerate() {
+            for (place, (source, output)) in sources.iter().zip(&bound.outputs).enumerate() {
+                if place > 0 {
+                    out.push(dialect.delimiter);
                 }
+                out.push(b'"');
+                let path = &output.path;
+                match source {
+                    Source::Own(column) => csv_value(out, store, path, column, *row),
+                    Source::Text(texts) => csv_part(out, texts[at]),
+                    Source::Parent(parents) if parents[at] != NO_ROW => {
+                        let column = store.table(path.object).column(parents[at], path.field);
+                        csv_value(out, store, path, column, parents[at]);
+                    }
+                    Source::Parent(_) => {}
+                }
+                out.push(b'"');
             }
-            out.push(b'"');
+            out.extend_from_slice(dialect.line_end);
         }
-        out.extend_from_slice(dialect.line_end);
     }
 }
 
-fn source<'a>(
-    output: &'a Output,
-    fields: &'a [super::schema::FieldDef],
-    segment: &'a super::store::Segment,
-) -> Source<'a> {
-    if !output.path.steps.is_empty() {
-        return Source::Cell(output);
+fn source<'a>(store: &'a Store, object: ObjectIndex, output: &Output, run: &[u32]) -> Source<'a> {
+    let path = &output.path;
+    if path.steps.is_empty() {
+        let own = &store.table(object).segments()[run[0] as usize / SEGMENT];
+        return Source::Own(own.column(path.field));
     }
-    let field = &fields[output.path.field];
-    let column = segment.column(output.path.field);
-    match &field.storage {
-        Storage::Id => Source::Id,
-        Storage::Row => Source::Parent(column, field.targets[0]),
-        Storage::Name { .. } | Storage::Address(_) => Source::Cell(output),
-        storage => Source::Column(storage, column),
+    let parents = run.iter().map(|row| follow(store, object, *row, path).map_or(NO_ROW, |(_, row)| row)).collect();
+    if path.definition(&store.schema).storage != Storage::Text {
+        return Source::Parent(parents);
     }
+    let table = store.table(path.object);
+    let text = |row: &u32| match table.column(*row, path.field) {
+        Column::Text(column) => column.bytes(*row as usize % SEGMENT),
+        _ => None,
+    };
+    Source::Text(parents.iter().map(|row| if *row == NO_ROW { None } else { text(row) }).collect())
 }
 
-fn csv_value(out: &mut Vec<u8>, storage: &Storage, column: &Column, at: usize) {
-    match (column, storage) {
-        (Column::Text(column), _) => match column.get(at) {
-            Some(text) if text.quoted => csv_text(out, text.value),
-            Some(text) => out.extend_from_slice(text.value.as_bytes()),
+/// One value of a column; `row` is the record that it belongs to.
+fn csv_value(out: &mut Vec<u8>, store: &Store, path: &BoundPath, column: &Column, row: u32) {
+    let at = row as usize % SEGMENT;
+    let object = path.object;
+    let field = path.definition(&store.schema);
+    match (column, &field.storage) {
+        (Column::Text(column), _) => match column.bytes(at) {
+            Some((text, false)) => out.extend_from_slice(text),
+            Some((text, true)) => csv_text(out, text),
             None => {}
         },
-        (Column::Whole(values), _) => match values.get(at) {
+        (_, Storage::Id) => out.extend_from_slice(store.id(object, row).as_bytes()),
+        (Column::Row(parents), _) => match parents.get(at) {
+            None | Some(&NO_ROW) => {}
+            Some(parent) => out.extend_from_slice(store.id(field.targets[0], *parent).as_bytes()),
+        },
+        (Column::Whole(values), storage) => match values.get(at) {
             None | Some(&NO_VALUE) => {}
             Some(value) => match storage {
                 Storage::Date => format::date(out, *value as i32),
@@ -125,39 +124,36 @@ fn csv_value(out: &mut Vec<u8>, storage: &Storage, column: &Column, at: usize) {
             out.extend_from_slice(if values.get(at) == Some(&true) { b"true" } else { b"false" });
         }
         (Column::Empty, Storage::Boolean) => out.extend_from_slice(b"false"),
-        (Column::Row(_) | Column::Empty, _) => {}
-    }
-}
-
-fn csv_text(out: &mut Vec<u8>, text: &str) {
-    for byte in text.bytes() {
-        if byte == b'"' {
-            out.push(b'"');
-        }
-        out.push(byte);
-    }
-}
-
-fn csv_cell(out: &mut Vec<u8>, cell: Cell<'_>) {
-    match cell {
-        Cell::Null => {}
-        Cell::Text(text) => csv_text(out, text),
-        Cell::Name(first, last) => {
-            if let Some(first) = first {
-                csv_text(out, first);
-            }
-            if first.is_some() && !last.is_empty() {
+        (Column::Empty, Storage::Name { first, last }) => {
+            let part = |field: usize| match store.table(object).column(row, field) {
+                Column::Text(column) => column.bytes(at),
+                _ => None,
+            };
+            let (first, last) = (first.and_then(part), part(*last));
+            csv_part(out, first);
+            if first.is_some() && last.is_some() {
                 out.push(b' ');
             }
-            csv_text(out, last);
+            csv_part(out, last);
         }
-        Cell::Boolean(value) => out.extend_from_slice(if value { b"true" } else { b"false" }),
-        Cell::Integer(value) => format::integer(out, value),
-        Cell::Double(value) => format::double(out, value),
-        Cell::Date(value) => format::date(out, value as i32),
-        Cell::Datetime(value) => format::datetime(out, value, b"Z"),
-        Cell::Time(value) => format::time(out, value),
-        Cell::Id(id) => out.extend_from_slice(id.as_bytes()),
+        (Column::Empty, _) => {}
+    }
+}
+
+fn csv_part(out: &mut Vec<u8>, part: Option<(&[u8], bool)>) {
+    match part {
+        Some((text, false)) => out.extend_from_slice(text),
+        Some((text, true)) => csv_text(out, text),
+        None => {}
+    }
+}
+
+fn csv_text(out: &mut Vec<u8>, text: &[u8]) {
+    for part in text.split_inclusive(|byte| *byte == b'"') {
+        out.extend_from_slice(part);
+        if part.ends_with(b"\"") {
+            out.push(b'"');
+        }
     }
 }
 
@@ -257,13 +253,139 @@ fn json_cell(out: &mut Vec<u8>, cell: Cell<'_>) {
         Cell::Boolean(value) => out.extend_from_slice(if value { b"true" } else { b"false" }),
         Cell::Integer(value) => format::integer(out, value),
         Cell::Double(value) => format::double(out, value),
-        Cell::Date(_) | Cell::Datetime(_) | Cell::Time(_) | Cell::Id(_) => {
-            out.push(b'"');
-            match cell {
-                Cell::Datetime(value) => format::datetime(out, value, b"+0000"),
-                other => csv_cell(out, other),
+        Cell::Date(value) => quoted(out, |out| format::date(out, value as i32)),
+        Cell::Datetime(value) => quoted(out, |out| format::datetime(out, value, b"+0000")),
+        Cell::Time(value) => quoted(out, |out| format::time(out, value)),
+        Cell::Id(id) => quoted(out, |out| out.extend_from_slice(id.as_bytes())),
+    }
+}
+
+fn quoted(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    out.push(b'"');
+    write(out);
+    out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use chrono::DateTime;
+
+    use super::super::schema::Schema;
+    use super::super::soql;
+    use super::super::store::Value;
+    use super::*;
+
+    const COMMA: Dialect = Dialect { delimiter: b',', line_end: b"\n" };
+
+    fn org() -> Store {
+        let mut store = Store::new(Arc::new(Schema::built_in().unwrap()));
+        for (object, values) in [
+            ("User", vec![("LastName", Value::Text("Own \"er\"")), ("FirstName", Value::Text("A,"))]),
+            (
+                "Account",
+                vec![
+                    ("Name", Value::Text("Zoë's \"Bar\",\r\n2 🍺")),
+                    ("OwnerId", Value::Row(0)),
+                    ("AnnualRevenue", Value::Double(3.5e8)),
+                    ("NumberOfEmployees", Value::Whole(-7)),
+                    ("LastActivityDate", Value::Whole(0)),
+                    ("CreatedDate", Value::Whole(86_399)),
+                    ("BillingCity", Value::Text("Köln")),
+                    ("BillingPostalCode", Value::Text("01067")),
+                ],
+            ),
+            ("Account", vec![("Name", Value::Text("NULL"))]),
+            ("Contact", vec![("AccountId", Value::Row(0))]),
+        ] {
+            let object = store.schema.find(object).unwrap();
+            let row = store.table_mut(object).append();
+            for (field, value) in values {
+                let field = store.schema.objects[object].find(field).unwrap();
+                store.set(object, row, field, value);
             }
-            out.push(b'"');
         }
+        store
+    }
+
+    fn bound(store: &Store, text: &str) -> Bound {
+        Bound::new(&soql::parse(text).unwrap(), store, DateTime::UNIX_EPOCH).unwrap()
+    }
+
+    fn csv(store: &Store, text: &str, dialect: Dialect) -> String {
+        let bound = bound(store, text);
+        let mut out = Vec::new();
+        csv_header(&mut out, &bound, dialect);
+        csv_rows(&mut out, store, &bound, &bound.rows(store, false), dialect);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn csv_quotes_everything_and_doubles_quotes() {
+        let store = org();
+        let query = "SELECT Name, AnnualRevenue, NumberOfEmployees, LastActivityDate, CreatedDate, IsDeleted, Fax, Owner.Name FROM Account";
+        assert_eq!(
+            csv(&store, query, COMMA),
+            "\"Name\",\"AnnualRevenue\",\"NumberOfEmployees\",\"LastActivityDate\",\"CreatedDate\",\"IsDeleted\",\"Fax\",\"Owner.Name\"\n\
+             \"Zoë's \"\"Bar\"\",\r\n2 🍺\",\"3.5E8\",\"-7\",\"1970-01-01\",\"1970-01-01T23:59:59.000Z\",\"false\",\"\",\"A, Own \"\"er\"\"\"\n\
+             \"NULL\",\"\",\"\",\"\",\"\",\"false\",\"\",\"\"\n"
+        );
+        let other = Dialect { delimiter: b'\t', line_end: b"\r\n" };
+        let query = "SELECT Id, OwnerId FROM Account LIMIT 1";
+        let ids = (store.id(2, 0), store.id(1, 0));
+        assert_eq!(csv(&store, query, other), format!("\"Id\"\t\"OwnerId\"\r\n\"{}\"\t\"{}\"\r\n", ids.0, ids.1));
+    }
+
+    /// The one value of a page of one row and one column.
+    fn only(page: &str) -> String {
+        let mut reader = ::csv::Reader::from_reader(page.as_bytes());
+        reader.records().next().unwrap().unwrap()[0].to_owned()
+    }
+
+    #[test]
+    fn every_column_is_the_same_alone_through_a_parent_and_in_json() {
+        let store = org();
+        let account = &store.schema.objects[2];
+        for field in account.fields.iter().filter(|field| !field.is_compound()) {
+            let name = &field.name;
+            let alone = csv(&store, &format!("SELECT {name} FROM Account LIMIT 1"), COMMA);
+            let parent = csv(&store, &format!("SELECT Account.{name} FROM Contact"), COMMA);
+            assert_eq!(only(&alone), only(&parent), "{name}");
+            let bound = bound(&store, &format!("SELECT {name} FROM Account LIMIT 1"));
+            let mut out = Vec::new();
+            Shape::of(&bound).write(&mut out, &store, 0, "");
+            let shown = match &serde_json::from_slice::<serde_json::Value>(&out).unwrap()[name] {
+                serde_json::Value::Null => String::new(),
+                serde_json::Value::String(text) => text.replace(".000+0000", ".000Z"),
+                serde_json::Value::Number(number) if number.is_f64() => "3.5E8".to_owned(),
+                other => other.to_string(),
+            };
+            assert_eq!(only(&alone), shown, "{name}");
+        }
+    }
+
+    #[test]
+    fn json_nests_parents_and_takes_addresses_apart() {
+        let store = org();
+        let bound = bound(
+            &store,
+            "SELECT Name, Owner.Name, BillingAddress, ShippingAddress, Owner.LastName, CreatedDate, AnnualRevenue FROM Account",
+        );
+        let shape = Shape::of(&bound);
+        let mut out = Vec::new();
+        shape.write(&mut out, &store, 0, "/services/data/v62.0");
+        let record: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(record["Name"], "Zoë's \"Bar\",\r\n2 🍺");
+        assert_eq!(record["Owner"]["Name"], "A, Own \"er\"");
+        assert_eq!(record["Owner"]["LastName"], "Own \"er\"");
+        assert_eq!(record["BillingAddress"]["postalCode"], "01067");
+        assert_eq!(record["BillingAddress"]["street"], serde_json::Value::Null);
+        assert_eq!(record["ShippingAddress"], serde_json::Value::Null);
+        assert_eq!(record["CreatedDate"], "1970-01-01T23:59:59.000+0000");
+        assert_eq!(record["AnnualRevenue"], 350_000_000.0);
+        let mut out = Vec::new();
+        shape.write(&mut out, &store, 1, "");
+        assert!(String::from_utf8(out).unwrap().contains("\"Owner\":null"));
     }
 }

@@ -16,6 +16,7 @@ mod parser;
 pub(crate) use ast::Query;
 pub(crate) use ast::Selected;
 pub(crate) use bind::Bound;
+pub(crate) use bind::BoundPath;
 pub(crate) use bind::Output;
 pub(crate) use evaluate::follow;
 pub(crate) use evaluate::joined;

@@ -203,6 +203,11 @@ impl Table {
         &self.segments
     }
 
+    /// The column in which the value of a field of a record lies.
+    pub(crate) fn column(&self, row: u32, field: FieldIndex) -> &Column {
+        self.segment(row as usize / SEGMENT).column(field)
+    }
+
     fn segment(&self, at: usize) -> &Segment {
         &self.segments[at]
     }

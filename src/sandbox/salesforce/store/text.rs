@@ -33,7 +33,21 @@ impl TextColumn {
         }
     }
 
-    fn at(&self, mut start: usize) -> Text<'_> {
+    /// The bytes of a row's value, and whether it holds a quote.
+    pub(crate) fn bytes(&self, row: usize) -> Option<(&[u8], bool)> {
+        match self.starts.get(row) {
+            None | Some(&NONE) => None,
+            Some(start) => Some(self.bytes_at(*start as usize)),
+        }
+    }
+
+    fn at(&self, start: usize) -> Text<'_> {
+        let (value, quoted) = self.bytes_at(start);
+        // Only whole strings go in, so nothing is lost here.
+        Text { value: std::str::from_utf8(value).unwrap_or_default(), quoted }
+    }
+
+    fn bytes_at(&self, mut start: usize) -> (&[u8], bool) {
         let mut header = 0u64;
         let mut shift = 0;
         loop {
@@ -45,9 +59,7 @@ impl TextColumn {
                 break;
             }
         }
-        let value = &self.bytes[start..start + (header >> 1) as usize];
-        // Only whole strings go in; the check costs less than the copy that follows it.
-        Text { value: std::str::from_utf8(value).unwrap_or_default(), quoted: header & 1 == 1 }
+        (&self.bytes[start..start + (header >> 1) as usize], header & 1 == 1)
     }
 
     /// Sets the value of a row; an empty one is none.
