@@ -79,7 +79,7 @@ impl Decision {
         let session = world.engine.session();
         matching::register(&session);
         let columns = source_columns(source);
-        register_source(&session, source, &columns, candidates).await?;
+        register_source(&session, job, source, &columns, candidates).await?;
         let mut schemas = BTreeMap::new();
         for (object, mirror) in mirrors {
             let table = mirror.current()?;
@@ -121,6 +121,7 @@ fn source_columns(source: &Snapshot) -> Vec<String> {
 
 async fn register_source(
     session: &SessionContext,
+    job: &Job,
     source: &Snapshot,
     columns: &[String],
     candidates: Candidates<'_>,
@@ -147,9 +148,9 @@ async fn register_source(
                 session.register_table("source_current", source.current()?)?;
                 session.register_table("source_ids", ids_table(again)?)?;
                 format!(
-                    "{extract} UNION ALL SELECT {list} FROM source_current \
-                     LEFT SEMI JOIN source_ids ON source_current.\"Id\" = source_ids.\"Id\" \
-                     LEFT ANTI JOIN source_extract ON source_current.\"Id\" = source_extract.\"Id\""
+                    "{extract} UNION ALL SELECT {list} FROM ({}) again \
+                     LEFT ANTI JOIN source_extract ON again.\"Id\" = source_extract.\"Id\"",
+                    again_sql(job, &list)
                 )
             }
         }
@@ -157,6 +158,25 @@ async fn register_source(
     let view = session.sql(&sql).await?.into_view();
     session.register_table("source", view)?;
     Ok(())
+}
+
+/// The rows to try again, and with them every row of the same key: which of them wins is decided among all, as in a
+/// whole read, so that an old row that comes up again does not overwrite what a newer one has set.
+fn again_sql(job: &Job, list: &str) -> String {
+    let by_id = "source_current LEFT SEMI JOIN source_ids ON source_current.\"Id\" = source_ids.\"Id\"";
+    let keys: Vec<_> = job.target.identifiers().map(|map| format!("match_text({})", quoted(&map.from))).collect();
+    if keys.is_empty() || job.target.identifiers().all(|map| map.from == "Id") {
+        return format!("SELECT {list} FROM {by_id}");
+    }
+    let named: Vec<_> = keys.iter().enumerate().map(|(at, key)| format!("{key} AS k{at}")).collect();
+    let equal: Vec<_> = (0..keys.len()).map(|at| format!("others.k{at} = wanted.k{at}")).collect();
+    let (named, equal) = (named.join(", "), equal.join(" AND "));
+    format!(
+        "SELECT {list} FROM {by_id} UNION ALL \
+         SELECT {list} FROM (SELECT *, {named} FROM source_current) others \
+         LEFT SEMI JOIN (SELECT {named} FROM {by_id}) wanted ON {equal} \
+         LEFT ANTI JOIN source_ids ON others.\"Id\" = source_ids.\"Id\""
+    )
 }
 
 fn ids_table(ids: &[String]) -> Result<Arc<dyn TableProvider>> {

@@ -342,6 +342,10 @@ async fn second_pass(
     let (loaded, watched, _) =
         load_decisions(world, job, &source.run.id, metadata, decision.stream().await?, None).await?;
     world.reporter.end(&job.name, "references", &format!("{} set", loaded.updated));
+    if loaded.updated > 0 {
+        // Read back now, while the run that made them pays for it, and not in the next one.
+        mirror::refresh(world, job, metadata, false).await?;
+    }
     let mut unresolved = watched.waiting;
     unresolved.extend(watched.self_references);
     Ok((loaded.updated, unresolved))

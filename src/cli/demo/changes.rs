@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::error::Error;
 use crate::error::Result;
+use crate::sandbox::gainsight::RunningTenant;
 use crate::sandbox::salesforce::RunningOrg;
 
 use super::expect::Expected;
@@ -81,8 +82,10 @@ impl Edits {
 }
 
 /// Makes the edits.
-pub(super) async fn make(org: &RunningOrg, planted: &[Planted]) -> Result<Edits> {
-    Visitor::enter(org).await?.pass_time(A_DAY).await?;
+pub(super) async fn make(org: &RunningOrg, tenant: &RunningTenant, planted: &[Planted]) -> Result<Edits> {
+    let visitor = Visitor::enter(org).await?;
+    visitor.pass_time(A_DAY).await?;
+    visitor.pass_time_at(tenant.url(), A_DAY).await?;
     // A session does not live that long.
     let visitor = Visitor::enter(org).await?;
     let planted: BTreeSet<&str> = planted.iter().map(|row| row.id.as_str()).collect();
@@ -97,28 +100,37 @@ pub(super) async fn make(org: &RunningOrg, planted: &[Planted]) -> Result<Edits>
     let path = format!("/services/data/v62.0/sobjects/Account/{renamed_account}");
     visitor.request(Method::PATCH, &path, Some(json!({"Name": new_name}))).await?;
 
-    // A contact with its own e-mail address: moving or deleting it concerns one company person only.
+    // Contacts with their own e-mail addresses: moving or deleting one concerns one company person only.
     let contacts = visitor
         .query(
-            "SELECT Id, AccountId, Email FROM Contact WHERE AccountId != null AND Email != null ORDER BY Id LIMIT 200",
+            "SELECT Id, AccountId, Email FROM Contact WHERE AccountId != null AND Email != null ORDER BY Id LIMIT 50",
         )
         .await?;
-    let lone: Vec<_> = contacts
-        .iter()
-        .filter(|contact| !planted.contains(text(contact, "Id").as_str()))
-        .filter(|contact| {
-            let email = text(contact, "Email").to_lowercase();
-            contacts.iter().filter(|other| text(other, "Email").to_lowercase() == email).count() == 1
-        })
-        .collect();
-    let [moved, gone, ..] = lone.as_slice() else {
+    let mut lone = Vec::new();
+    for contact in contacts.iter().filter(|contact| !planted.contains(text(contact, "Id").as_str())) {
+        let email = text(contact, "Email").replace('\\', "\\\\").replace('\'', "\\'");
+        if visitor.count(&format!("SELECT COUNT() FROM Contact WHERE Email = '{email}'"), true).await? == 1 {
+            lone.push(contact);
+        }
+        if lone.len() == 2 {
+            break;
+        }
+    }
+    let [moved, gone] = lone.as_slice() else {
         return Err(Error::config("the demo needs at least two contacts to edit").hint("use --contacts 20 or more"));
     };
     let (moved_contact, deleted_contact) = (text(moved, "Id"), text(gone, "Id"));
-    let elsewhere = accounts
-        .iter()
-        .map(|account| text(account, "Id"))
-        .find(|id| *id != text(moved, "AccountId") && !planted.contains(id.as_str()))
+    // Nobody at the new account may wait for the contact as a manager: that person's record would change as well.
+    let mut elsewhere = None;
+    for account in accounts.iter().map(|account| text(account, "Id")).filter(|id| !planted.contains(id.as_str())) {
+        let waiting =
+            format!("SELECT COUNT() FROM Contact WHERE ReportsToId = '{moved_contact}' AND AccountId = '{account}'");
+        if account != text(moved, "AccountId") && visitor.count(&waiting, false).await? == 0 {
+            elsewhere = Some(account);
+            break;
+        }
+    }
+    let elsewhere = elsewhere
         .ok_or_else(|| Error::config("the demo needs at least two accounts").hint("use --accounts 10 or more"))?;
     let path = format!("/services/data/v62.0/sobjects/Contact/{moved_contact}");
     visitor.request(Method::PATCH, &path, Some(json!({"AccountId": elsewhere}))).await?;
@@ -223,6 +235,12 @@ impl Visitor {
         let request = self.client.get(url).query(&[("q", soql)]).bearer_auth(&self.token);
         let answer = self.answer(request).await?;
         answer.get("totalSize").and_then(Value::as_u64).ok_or_else(|| Error::bug("the org did not count"))
+    }
+
+    async fn pass_time_at(&self, system: &url::Url, seconds: i64) -> Result<()> {
+        let clock = system.join("/__sandbox/clock").map_err(|e| Error::bug("the tenant has no clock").source(e))?;
+        self.answer(self.client.post(clock).json(&json!({"advance_seconds": seconds}))).await?;
+        Ok(())
     }
 
     async fn pass_time(&self, seconds: i64) -> Result<()> {

@@ -77,7 +77,7 @@ pub(super) async fn demo(shared: Shared, arguments: DemoArguments) -> Result<Out
     }
 
     say("\n2. People change Salesforce: an account is renamed, a contact moves, a user joins, a contact is deleted")?;
-    let edits = changes::make(&org, &planted).await?;
+    let edits = changes::make(&org, &tenant, &planted).await?;
     for line in edits.lines() {
         say(&format!("   {line}"))?;
     }
