@@ -48,8 +48,8 @@ pub(super) async fn activity(shared: Shared, arguments: ActivityArguments) -> Re
                 None => String::new(),
             };
             let sql = format!(
-                "SELECT run, job, status, date_trunc('second', started) AS started, extracted, retried, deleted, inserted, \
-                 updated, unchanged, rejected FROM activity.runs {filter} ORDER BY activity.runs.started DESC"
+                "SELECT run, job, status, date_trunc('second', started) AS began, extracted, retried, deleted, inserted, \
+                 updated, unchanged, rejected FROM activity.runs {filter} ORDER BY began DESC, run DESC"
             );
             output::rows(shared.format, &collect(&session, &sql).await?)?;
             Ok(Outcome::Done)

@@ -74,6 +74,23 @@ fn rejects_can_be_read_as_csv_with_every_input_column() {
 }
 
 #[test]
+fn activity_lists_runs_and_shows_one() {
+    let scene = Scene::new();
+    scene.run(&["run", CHAIN]);
+    let list = scene.run(&["activity", "--format", "json"]);
+    assert_eq!(list.code, 0, "{}", list.stderr);
+    let runs = json(&list.stdout);
+    assert_eq!(runs.len(), 3, "{}", list.stdout);
+    let one = scene.run(&["activity", runs[0]["run"].as_str().unwrap()]);
+    assert_eq!(one.code, 0, "{}", one.stderr);
+    for section in ["steps", "chunks", "rejects"] {
+        assert!(one.stdout.contains(section), "{section} in {}", one.stdout);
+    }
+    let wrong = scene.run(&["activity", "ffffffff"]);
+    assert_eq!(wrong.code, 2, "{}", wrong.stderr);
+}
+
+#[test]
 fn sql_reads_the_lake_and_the_activity() {
     let scene = Scene::new();
     scene.run(&["run", CHAIN]);
