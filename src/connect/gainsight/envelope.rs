@@ -135,7 +135,10 @@ impl Answer {
     /// Reads the answer to a query: where it is a success with `data.records`, one pass finds them.
     pub(super) fn parse_records(status: StatusCode, body: Bytes) -> Self {
         let records = match serde_json::from_slice::<Success<'_>>(&body) {
-            Ok(Success { result: true, data: Held { records: Some(records) } }) if status.is_success() => {
+            // A list in place of `data` would be read as an object's values in order; records are a list themselves.
+            Ok(Success { result: true, data: Held { records: Some(records) } })
+                if status.is_success() && records.get().starts_with('[') =>
+            {
                 Some(place(&body, records))
             }
             _ => None,
