@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::response::Response;
+use serde_json::Value;
 use serde_json::json;
 
 /// One refusal.
@@ -25,6 +26,11 @@ impl ApiError {
     pub(crate) fn fields<const N: usize>(mut self, fields: [&str; N]) -> Self {
         self.fields = Some(fields.iter().map(|name| (*name).to_owned()).collect());
         self
+    }
+
+    /// The refusal of one record among several: `{statusCode, message, fields}`.
+    pub(crate) fn of_record(&self) -> Value {
+        json!({ "statusCode": self.code, "message": self.message, "fields": self.fields.as_deref().unwrap_or_default() })
     }
 
     /// Nothing is at this address.

@@ -13,7 +13,10 @@
 //! * A million contacts fit into some hundred megabytes, and result pages leave faster than a client can read them.
 //! * Time is the [`Clock`]'s; the same seed gives the same records, ids and credentials.
 
+mod access;
 mod bulk;
+mod collections;
+mod composite;
 mod control;
 mod describe;
 mod error;
@@ -30,6 +33,8 @@ mod rows;
 mod schema;
 mod soql;
 mod store;
+mod tree;
+mod write;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

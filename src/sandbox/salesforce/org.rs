@@ -18,6 +18,7 @@ use sha2::Sha256;
 use tokio::task::JoinSet;
 
 use super::OrgOptions;
+use super::access::Access;
 use super::bulk::Job;
 use super::error::ApiError;
 use super::generate;
@@ -26,6 +27,7 @@ use super::ids::Id;
 use super::query::Cursor;
 use super::schema::Schema;
 use super::store::Store;
+use super::store::Value;
 use crate::clock::Clock;
 use crate::clock::random_id;
 use crate::error::Result;
@@ -42,6 +44,9 @@ pub(crate) struct Org {
     pub(crate) client_id: String,
     pub(crate) client_secret: String,
     pub(crate) planted: Vec<Planted>,
+    pub(crate) schema: Arc<Schema>,
+    /// Users with less than full access.
+    access: RwLock<HashMap<u32, Arc<Access>>>,
     store: RwLock<Store>,
     pub(crate) logins: Mutex<Logins>,
     pub(crate) jobs: Mutex<Jobs>,
@@ -111,6 +116,8 @@ impl Org {
             client_id: format!("3MVG9.{}", &secret(options.seed, "client")[..32]),
             client_secret: secret(options.seed, "secret").to_uppercase(),
             planted,
+            schema: Arc::clone(&store.schema),
+            access: RwLock::default(),
             store: RwLock::new(store),
             logins: Mutex::new(logins),
             jobs: Mutex::default(),
@@ -132,6 +139,25 @@ impl Org {
     /// The records as they are now.
     pub(crate) fn snapshot(&self) -> Store {
         self.store.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What a user may see and change.
+    pub(crate) fn access(&self, user: u32) -> Arc<Access> {
+        let all = self.access.read().unwrap_or_else(PoisonError::into_inner);
+        all.get(&user).map(Arc::clone).unwrap_or_default()
+    }
+
+    /// The row of the user with this user name.
+    pub(crate) fn user_named(&self, name: &str) -> Option<u32> {
+        let users = self.schema.find("User")?;
+        let field = self.schema.objects[users].find("Username")?;
+        self.write(|store| store.find_by(users, field, Value::Text(name)).first().copied())
+    }
+
+    /// Changes what a user may see and change; calls that run already keep what they had.
+    pub(crate) fn grant(&self, user: u32, change: impl FnOnce(&mut Access)) {
+        let mut all = self.access.write().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(all.entry(user).or_default()));
     }
 
     /// Changes records.

@@ -37,26 +37,21 @@ pub(super) struct Cursor {
 }
 
 /// `GET /query?q=…`, `GET /queryAll?q=…`.
-pub(super) async fn start(call: Call, with_deleted: bool) -> Answer {
+pub(super) fn start(call: &Call, with_deleted: bool) -> Answer {
     let text = call
         .parameter("q")
         .ok_or_else(|| ApiError::new(400, "MALFORMED_QUERY", "The request must have a parameter q with a query"))?;
-    let (store, _, bound) = bind(&call, text)?;
+    let (store, _, bound) = bind(call, text)?;
     if call.parameter("columns") == Some("true") {
         return Ok(axum::Json(columns(&store, &bound)).into_response());
     }
-    let work = tokio::task::spawn_blocking(move || {
-        let rows = bound.rows(&store, with_deleted);
-        (store, bound, rows)
-    });
-    let (store, bound, rows) =
-        work.await.map_err(|_| ApiError::new(500, "UNKNOWN_EXCEPTION", "An unexpected error occurred."))?;
+    let rows = bound.rows(&store, with_deleted);
     if bound.count {
         return Ok(axum::Json(json!({ "totalSize": rows.len(), "done": true, "records": [] })).into_response());
     }
     let shape = Shape::of(&bound);
     let resource = if with_deleted { "queryAll" } else { "query" };
-    let cursor = Arc::new(Cursor { store, shape, rows, page: page_size(&call), resource });
+    let cursor = Arc::new(Cursor { store, shape, rows, page: page_size(call), resource });
     let mut id = String::new();
     if cursor.rows.len() > cursor.page {
         let mut cursors = lock(&call.org.cursors);

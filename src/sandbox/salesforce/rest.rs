@@ -5,6 +5,7 @@
 use std::io::Read;
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::Mutex;
 
 use axum::Router;
 use axum::body::Body;
@@ -30,16 +31,24 @@ use serde_json::Value;
 use serde_json::json;
 use url::form_urlencoded;
 
+use super::access::Access;
 use super::bulk;
+use super::collections;
+use super::composite;
 use super::control;
 use super::describe;
 use super::error::ApiError;
 use super::oauth;
 use super::org::Org;
 use super::org::Session;
+use super::org::lock;
 use super::query;
 use super::records;
+use super::schema::ObjectIndex;
 use super::soql;
+use super::store::Store;
+use super::tree;
+use super::write::Caller;
 
 /// The oldest and the newest API version that the org speaks.
 const VERSIONS: std::ops::RangeInclusive<u32> = 31..=67;
@@ -54,11 +63,15 @@ const WORTH_COMPRESSING: usize = 1024;
 pub(super) struct Call {
     pub(super) org: Arc<Org>,
     pub(super) session: Session,
+    /// What the user may see and change.
+    pub(super) access: Arc<Access>,
+    /// The copy of the records on which the subrequests of an `allOrNone` composite work.
+    pub(super) workspace: Option<Arc<Mutex<Store>>>,
     /// `67` of `/services/data/v67.0`.
     pub(super) version: u32,
     /// `/services/data/v67.0`.
     pub(super) base: String,
-    query: Vec<(String, String)>,
+    pub(super) query: Vec<(String, String)>,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
 }
@@ -66,6 +79,34 @@ pub(super) struct Call {
 pub(super) type Answer = Result<Response, ApiError>;
 
 impl Call {
+    /// The records as they are now.
+    pub(super) fn snapshot(&self) -> Store {
+        match &self.workspace {
+            Some(workspace) => lock(workspace).clone(),
+            None => self.org.snapshot(),
+        }
+    }
+
+    /// Changes records.
+    pub(super) fn write<T>(&self, change: impl FnOnce(&mut Store) -> T) -> T {
+        match &self.workspace {
+            Some(workspace) => change(&mut lock(workspace)),
+            None => self.org.write(change),
+        }
+    }
+
+    /// Who writes, at this moment.
+    pub(super) fn caller(&self) -> Caller {
+        let now = self.org.clock.now().timestamp();
+        Caller { user: self.session.user, now, access: Arc::clone(&self.access) }
+    }
+
+    /// The object that a path names, if the user sees it.
+    pub(super) fn object(&self, name: &str) -> Result<ObjectIndex, ApiError> {
+        let found = self.org.schema.find(name).filter(|object| self.access.sees_object(*object));
+        found.ok_or_else(ApiError::not_found)
+    }
+
     /// A parameter of the query string.
     pub(super) fn parameter(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
@@ -111,7 +152,9 @@ async fn handle(State(org): State<Arc<Org>>, request: Request) -> Response {
     };
     let query: Vec<(String, String)> =
         form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
-    let segments: Vec<&str> = parts.uri.path().split('/').filter(|segment| !segment.is_empty()).collect();
+    let segments: Vec<_> =
+        parts.uri.path().split('/').filter(|segment| !segment.is_empty()).map(percent_decoded).collect();
+    let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
     match (&parts.method, segments.as_slice()) {
         (&Method::POST, ["services", "oauth2", "token"]) => oauth::token(&org, &parts.headers, &body),
         (&Method::POST, ["services", "oauth2", "revoke"]) => oauth::revoke(&org, &body),
@@ -131,6 +174,29 @@ async fn handle(State(org): State<Arc<Org>>, request: Request) -> Response {
         }
         _ => ApiError::not_found().into_response(),
     }
+}
+
+/// A segment of a path as it was meant; a plus sign stays one.
+pub(super) fn percent_decoded(segment: &str) -> std::borrow::Cow<'_, str> {
+    if !segment.contains('%') {
+        return segment.into();
+    }
+    let mut bytes = Vec::with_capacity(segment.len());
+    let mut rest = segment.as_bytes();
+    while let [first, others @ ..] = rest {
+        let digits = others.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.filter(|_| *first == b'%').and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &others[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = others;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned().into()
 }
 
 fn html(status: StatusCode, text: &str) -> Response {
@@ -174,10 +240,7 @@ async fn data(
     body: Bytes,
 ) -> Response {
     org.count(if rest.first() == Some(&"jobs") { "bulk" } else { "rest" });
-    let number = version.strip_prefix('v').and_then(|text| text.strip_suffix(".0")).and_then(|text| text.parse().ok());
-    let Some(number) = number.filter(|number| VERSIONS.contains(number)) else {
-        return ApiError::not_found().into_response();
-    };
+    let Some(number) = self::version(version) else { return ApiError::not_found().into_response() };
     let session = match org.session(oauth::bearer_token(&headers).unwrap_or_default()) {
         Ok(session) => session,
         Err(refused) => return refused.into_response(),
@@ -186,7 +249,9 @@ async fn data(
     let mut answer = match allowed.and_then(|()| unpacked(&headers, body)) {
         Ok(body) => {
             let base = format!("/services/data/{version}");
-            let call = Call { org: Arc::clone(org), session, version: number, base, query, headers, body };
+            let access = org.access(session.user);
+            let org = Arc::clone(org);
+            let call = Call { org, session, access, workspace: None, version: number, base, query, headers, body };
             route(call, method, rest).await.unwrap_or_else(IntoResponse::into_response)
         }
         Err(refused) => refused.into_response(),
@@ -210,36 +275,64 @@ fn unpacked(headers: &HeaderMap, body: Bytes) -> Result<Bytes, ApiError> {
     Ok(plain.into())
 }
 
+/// The number of `v62.0`, if the org speaks it.
+pub(super) fn version(segment: &str) -> Option<u32> {
+    let number = segment.strip_prefix('v')?.strip_suffix(".0")?.parse().ok()?;
+    VERSIONS.contains(&number).then_some(number)
+}
+
+/// Answers a call. What may take long does so beside the other connections.
 async fn route(call: Call, method: &Method, rest: &[&str]) -> Answer {
+    if !matches!(rest, ["query" | "queryAll"] | ["composite", ..]) {
+        return route_now(&call, method, rest);
+    }
+    let (method, rest): (_, Vec<String>) = (method.clone(), rest.iter().map(|one| (*one).to_owned()).collect());
+    let work = tokio::task::spawn_blocking(move || {
+        let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
+        route_now(&call, &method, &rest)
+    });
+    work.await.map_err(|_| ApiError::new(500, "UNKNOWN_EXCEPTION", "An unexpected error occurred."))?
+}
+
+/// Answers a call, however long it takes.
+pub(super) fn route_now(call: &Call, method: &Method, rest: &[&str]) -> Answer {
     match (method.as_str(), rest) {
         ("GET" | "HEAD", []) => Ok(axum::Json(resources(&call.base)).into_response()),
         ("GET", ["limits"]) => Ok(axum::Json(limits(&call.org)).into_response()),
-        ("GET", ["limits", "recordCount"]) => Ok(axum::Json(record_counts(&call)).into_response()),
-        ("GET", ["sobjects"]) => {
-            Ok(axum::Json(describe::global(&call.org.snapshot().schema, &call.base)).into_response())
-        }
-        ("GET", ["sobjects", object, "describe"]) => describe_object(&call, object),
+        ("GET", ["limits", "recordCount"]) => Ok(axum::Json(record_counts(call)).into_response()),
+        ("GET", ["sobjects"]) => Ok(axum::Json(describe::global(&call.org.schema, &call.base)).into_response()),
+        ("GET", ["sobjects", object, "describe"]) => describe_object(call, object),
         ("GET", ["sobjects", object]) => {
-            let store = call.org.snapshot();
-            let index = store.schema.find(object).ok_or_else(ApiError::not_found)?;
-            let summary = describe::summary(&store.schema.objects[index], &call.base);
+            let summary = describe::summary(&call.org.schema.objects[call.object(object)?], &call.base);
             Ok(axum::Json(json!({ "objectDescribe": summary, "recentItems": [] })).into_response())
         }
-        ("POST", ["sobjects", object]) => records::create(&call, object),
-        ("GET", ["sobjects", object, id]) => records::read(&call, object, id),
-        ("PATCH", ["sobjects", object, id]) => records::update(&call, object, id),
-        ("DELETE", ["sobjects", object, id]) => records::delete(&call, object, id),
-        ("GET", ["query"]) => query::start(call, false).await,
-        ("GET", ["queryAll"]) => query::start(call, true).await,
-        ("GET", ["query" | "queryAll", locator]) => query::next(&call, locator),
-        ("GET", ["jobs", "query"]) => bulk::list(&call),
-        ("POST", ["jobs", "query"]) => bulk::create(&call),
-        ("GET", ["jobs", "query", id]) => bulk::show(&call, id),
-        ("PATCH", ["jobs", "query", id]) => bulk::abort(&call, id),
-        ("DELETE", ["jobs", "query", id]) => bulk::delete(&call, id),
-        ("GET", ["jobs", "query", id, "results"]) => bulk::results(&call, id),
-        ("GET", ["jobs", "query", id, "resultPages"]) => bulk::result_pages(&call, id),
-        (_, [] | ["limits" | "query" | "queryAll" | "sobjects", ..] | ["jobs", "query", ..]) => {
+        ("POST", ["sobjects", object]) => records::create(call, object),
+        ("POST", ["sobjects", object, field]) if field.eq_ignore_ascii_case("Id") => records::create(call, object),
+        ("GET", ["sobjects", object, id]) => records::read(call, object, id),
+        ("PATCH", ["sobjects", object, id]) => records::update(call, object, id),
+        ("DELETE", ["sobjects", object, id]) => records::delete(call, object, id),
+        ("GET", ["sobjects", object, field, value]) => records::read_by(call, object, field, value),
+        ("PATCH", ["sobjects", object, field, value]) => records::upsert(call, object, field, value),
+        ("DELETE", ["sobjects", object, field, value]) => records::delete_by(call, object, field, value),
+        ("GET", ["query"]) => query::start(call, false),
+        ("GET", ["queryAll"]) => query::start(call, true),
+        ("GET", ["query" | "queryAll", locator]) => query::next(call, locator),
+        ("POST", ["composite"]) => composite::composite(call),
+        ("POST", ["composite", "batch"]) => composite::batch(call),
+        ("POST", ["composite", "tree", object]) => tree::create(call, object),
+        ("POST", ["composite", "sobjects"]) => collections::create(call),
+        ("PATCH", ["composite", "sobjects"]) => collections::update(call),
+        ("DELETE", ["composite", "sobjects"]) => collections::delete(call),
+        ("PATCH", ["composite", "sobjects", object, field]) => collections::upsert(call, object, field),
+        ("GET" | "POST", ["composite", "sobjects", object]) => collections::read(call, object),
+        ("GET", ["jobs", "query"]) => bulk::list(call),
+        ("POST", ["jobs", "query"]) => bulk::create(call),
+        ("GET", ["jobs", "query", id]) => bulk::show(call, id),
+        ("PATCH", ["jobs", "query", id]) => bulk::abort(call, id),
+        ("DELETE", ["jobs", "query", id]) => bulk::delete(call, id),
+        ("GET", ["jobs", "query", id, "results"]) => bulk::results(call, id),
+        ("GET", ["jobs", "query", id, "resultPages"]) => bulk::result_pages(call, id),
+        (_, [] | ["limits" | "query" | "queryAll" | "sobjects" | "composite", ..] | ["jobs", "query", ..]) => {
             let text = format!("HTTP Method '{method}' not allowed. Allowed are GET, POST, PATCH, DELETE");
             Err(ApiError::new(405, "METHOD_NOT_ALLOWED", text))
         }
@@ -249,15 +342,14 @@ async fn route(call: Call, method: &Method, rest: &[&str]) -> Answer {
 
 /// `GET /sobjects/X/describe`. The schema does not change while the org runs, so whoever has it is told so.
 fn describe_object(call: &Call, object: &str) -> Answer {
-    let store = call.org.snapshot();
-    let index = store.schema.find(object).ok_or_else(ApiError::not_found)?;
+    let index = call.object(object)?;
     let since = call.headers.get(IF_MODIFIED_SINCE).and_then(|value| value.to_str().ok());
     let since = since.and_then(|text| DateTime::parse_from_rfc2822(text).ok());
     if since.is_some_and(|since| since.timestamp() >= call.org.started.timestamp()) {
         return Ok(StatusCode::NOT_MODIFIED.into_response());
     }
     let modified = call.org.started.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
-    let body = axum::Json(describe::object(&store.schema, index, &call.base));
+    let body = axum::Json(describe::object(&call.org.schema, index, &call.base));
     Ok(([(LAST_MODIFIED, modified)], body).into_response())
 }
 
@@ -273,7 +365,7 @@ fn versions() -> Value {
 }
 
 fn resources(base: &str) -> Value {
-    let all = ["jobs", "limits", "query", "queryAll", "sobjects"];
+    let all = ["composite", "jobs", "limits", "query", "queryAll", "sobjects"];
     Value::Object(all.iter().map(|name| ((*name).to_owned(), json!(format!("{base}/{name}")))).collect())
 }
 
@@ -298,20 +390,20 @@ fn limits(org: &Org) -> Value {
 
 /// `GET /limits/recordCount?sObjects=A,B`.
 fn record_counts(call: &Call) -> Value {
-    let store = call.org.snapshot();
+    let store = call.snapshot();
     let wanted = call.parameter("sObjects").unwrap_or_default();
     let counts: Vec<_> = wanted
         .split(',')
         .filter_map(|name| store.schema.find(name.trim()))
-        .map(|object| json!({ "count": store.table(object).rows(), "name": store.schema.objects[object].name }))
+        .map(|object| json!({ "count": store.table(object).rows() - store.table(object).erased().len(), "name": store.schema.objects[object].name }))
         .collect();
     json!({ "sObjects": counts })
 }
 
 /// Reads and binds a query, for REST and for bulk jobs.
-pub(super) fn bind(call: &Call, text: &str) -> Result<(super::store::Store, soql::Query, soql::Bound), ApiError> {
+pub(super) fn bind(call: &Call, text: &str) -> Result<(Store, soql::Query, soql::Bound), ApiError> {
     let query = soql::parse(text)?;
-    let store = call.org.snapshot();
+    let store = call.snapshot();
     let bound = soql::Bound::new(&query, &store, call.org.clock.now())?;
     Ok((store, query, bound))
 }

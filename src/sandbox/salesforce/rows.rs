@@ -193,15 +193,11 @@ impl Shape {
         shape
     }
 
-    /// All fields of an object, or those named.
-    pub(crate) fn of_object(store: &Store, object: ObjectIndex, fields: Option<&[FieldIndex]>) -> Self {
+    /// These fields of an object.
+    pub(crate) fn of_object(store: &Store, object: ObjectIndex, fields: &[FieldIndex]) -> Self {
         let definition = &store.schema.objects[object];
-        let all: Vec<_> = (0..definition.fields.len()).collect();
-        let members = fields
-            .unwrap_or(&all)
-            .iter()
-            .map(|field| (definition.fields[*field].name.clone(), Member::Field(*field)))
-            .collect();
+        let name = |field: &FieldIndex| definition.fields[*field].name.clone();
+        let members = fields.iter().map(|field| (name(field), Member::Field(*field))).collect();
         Self { object, members }
     }
 

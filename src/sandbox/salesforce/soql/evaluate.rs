@@ -230,7 +230,10 @@ impl Bound {
                 break;
             }
             let first = (number * SEGMENT) as u32;
-            let mask = self.test.as_ref().map(|test| test.mask(store, self.object, first, segment));
+            let mut mask = self.test.as_ref().map(|test| test.mask(store, self.object, first, segment));
+            for (row, _) in store.table(self.object).erased().range(first..first + segment.rows as u32) {
+                mask.get_or_insert_with(|| vec![true; segment.rows])[(row - first) as usize] = false;
+            }
             for at in 0..segment.rows {
                 let pass = mask.as_ref().is_none_or(|mask| mask[at]);
                 let gone = !with_deleted && deleted.is_some_and(|field| segment.boolean(field, at));

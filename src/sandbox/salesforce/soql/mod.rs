@@ -18,6 +18,7 @@ pub(crate) use ast::Selected;
 pub(crate) use bind::Bound;
 pub(crate) use bind::BoundPath;
 pub(crate) use bind::Output;
+pub(crate) use bind::unknown_type;
 pub(crate) use evaluate::follow;
 pub(crate) use evaluate::joined;
 

@@ -10,10 +10,13 @@
 //! * A field that no record fills costs nothing; ids, names and compound fields are worked out, not stored.
 //! * A reference to a parent in the org is the parent's row number, so following it is one look-up.
 
+mod index;
 mod text;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use index::Indexes;
 pub(crate) use text::TextColumn;
 
 use super::ids::Id;
@@ -34,6 +37,7 @@ pub(crate) const NO_VALUE: i64 = i64::MIN;
 pub(crate) struct Store {
     pub(crate) schema: Arc<Schema>,
     tables: Vec<Table>,
+    indexes: Indexes,
 }
 
 /// The records of one object.
@@ -42,6 +46,8 @@ pub(crate) struct Table {
     rows: usize,
     fields: usize,
     segments: Vec<Arc<Segment>>,
+    /// Rows that were deleted for good, and when. Their numbers are never used again.
+    erased: Arc<BTreeMap<u32, i64>>,
 }
 
 /// A run of records.
@@ -102,7 +108,7 @@ impl Store {
     pub(crate) fn new(schema: Arc<Schema>) -> Self {
         let tables =
             schema.objects.iter().map(|object| Table { fields: object.fields.len(), ..Table::default() }).collect();
-        Self { schema, tables }
+        Self { schema, tables, indexes: Indexes::default() }
     }
 
     /// The records of an object.
@@ -125,7 +131,8 @@ impl Store {
         if id.prefix() != self.schema.objects[object].key_prefix() {
             return None;
         }
-        id.number().filter(|number| *number < self.tables[object].rows as u64).map(|number| number as u32)
+        let row = u32::try_from(id.number()?).ok()?;
+        self.tables[object].has(row).then_some(row)
     }
 
     /// The value of a field.
@@ -172,6 +179,15 @@ impl Store {
         Some((target, self.row(target, &id)?))
     }
 
+    /// The row behind a reference that is stored as a row.
+    fn parent_row(&self, object: ObjectIndex, row: u32, field: FieldIndex) -> Option<u32> {
+        if self.schema.objects[object].fields[field].storage != Storage::Row {
+            return None;
+        }
+        let parent = self.tables[object].segment(row as usize / SEGMENT).row(field, row as usize % SEGMENT);
+        (parent != NO_ROW).then_some(parent)
+    }
+
     /// A boolean field by name; false where the object has none.
     pub(crate) fn flag(&self, object: ObjectIndex, row: u32, field: &str) -> bool {
         match self.schema.objects[object].find(field) {
@@ -183,6 +199,22 @@ impl Store {
     /// Sets a value. The caller has checked that it fits the field.
     pub(crate) fn set(&mut self, object: ObjectIndex, row: u32, field: FieldIndex, value: Value<'_>) {
         self.tables[object].segment_mut(row as usize / SEGMENT).set(row as usize % SEGMENT, field, value);
+        self.indexes.note(object, row, field, value);
+    }
+
+    /// Deletes a record for good: it is in no query and its id names nothing any more.
+    pub(crate) fn erase(&mut self, object: ObjectIndex, row: u32, now: i64) {
+        Arc::make_mut(&mut self.tables[object].erased).insert(row, now);
+    }
+
+    /// Undoes everything since a snapshot was taken.
+    pub(crate) fn set_back(&mut self, snapshot: Self) {
+        self.tables = snapshot.tables;
+    }
+
+    /// Drops the indexes, for records that were written elsewhere.
+    pub(crate) fn forget_indexes(&mut self) {
+        self.indexes = Indexes::default();
     }
 
     /// Bytes of memory in use by the columns.
@@ -193,9 +225,19 @@ impl Store {
 }
 
 impl Table {
-    /// Records, deleted ones too.
+    /// Records that were ever made: the end of the row numbers.
     pub(crate) fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// Whether the row is there, be it in the recycle bin.
+    pub(crate) fn has(&self, row: u32) -> bool {
+        (row as usize) < self.rows && !self.erased.contains_key(&row)
+    }
+
+    /// Rows that were deleted for good, with the time.
+    pub(crate) fn erased(&self) -> &BTreeMap<u32, i64> {
+        &self.erased
     }
 
     /// Its runs of records, in order.

@@ -11,10 +11,10 @@ use crate::error::Result;
 
 /// The object files that are built in.
 const FILES: [(&str, &str); 4] = [
-    ("organization.toml", include_str!("../data/schema/organization.toml")),
-    ("user.toml", include_str!("../data/schema/user.toml")),
-    ("account.toml", include_str!("../data/schema/account.toml")),
-    ("contact.toml", include_str!("../data/schema/contact.toml")),
+    ("organization.toml", include_str!("../../data/schema/organization.toml")),
+    ("user.toml", include_str!("../../data/schema/user.toml")),
+    ("account.toml", include_str!("../../data/schema/account.toml")),
+    ("contact.toml", include_str!("../../data/schema/contact.toml")),
 ];
 
 /// Index of an object in the schema, and of its table in the store.
@@ -219,6 +219,17 @@ impl Schema {
     /// The object with this name, in any case.
     pub(crate) fn find(&self, name: &str) -> Option<ObjectIndex> {
         self.by_name.get(&name.to_lowercase()).copied()
+    }
+
+    /// The child object and its reference field behind a child relationship such as `Contacts`.
+    pub(crate) fn child_relationship(&self, parent: ObjectIndex, name: &str) -> Option<(ObjectIndex, FieldIndex)> {
+        self.objects.iter().enumerate().find_map(|(child, object)| {
+            let field = object.fields.iter().position(|field| {
+                field.targets.contains(&parent)
+                    && field.child_relationship.as_deref().is_some_and(|known| known.eq_ignore_ascii_case(name))
+            });
+            field.map(|field| (child, field))
+        })
     }
 
     /// The object whose ids begin so.
