@@ -14,3 +14,4 @@
 
 pub mod gainsight;
 pub mod salesforce;
+mod split;

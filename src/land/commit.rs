@@ -92,7 +92,9 @@ impl Commit {
                     .hint("run with --full"));
                 }
                 self.check_order(state, sequence)?;
-                (self.evolved(state, physical, true)?, self.key.clone(), Role::Change, Vec::new())
+                // The first rows of an empty table are its base: there is nothing that reading would join them over.
+                let role = if state.files.iter().all(|file| file.rows == 0) { Role::Base } else { Role::Change };
+                (self.evolved(state, physical, true)?, self.key.clone(), role, Vec::new())
             }
             (Mode::Append, _) if self.key.is_some() => {
                 return Err(Error::bug(format!("{}: rows with a key are merged, not appended", self.table)));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
+use datafusion::arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
@@ -27,12 +27,12 @@ pub(super) enum Candidates<'a> {
         /// The extract's sequence.
         sequence: i64,
         /// Source ids to try again.
-        again: &'a [String],
+        again: &'a StringArray,
     },
     /// The whole current state.
     Everything,
     /// Only these rows of the current state.
-    Only(&'a [String]),
+    Only(&'a StringArray),
 }
 
 /// A session in which `source` and the mirrors are tables, and the plan over them.
@@ -96,10 +96,14 @@ impl Decision {
 
     /// Runs the plan.
     pub(super) async fn stream(&self) -> Result<SendableRecordBatchStream> {
-        let frame = self.session.sql(&self.plan.sql).await.map_err(|e| {
-            Error::bug(format!("the verdict query cannot be planned: {}", e.strip_backtrace())).source(e)
-        })?;
-        Ok(frame.execute_stream().await?)
+        Ok(self.plan.verdicts(&self.session).await?.execute_stream().await?)
+    }
+
+    /// Makes the verdicts a table of the session.
+    pub(super) async fn register_verdicts(&self, name: &str) -> Result<()> {
+        let frame = self.plan.verdicts(&self.session).await?;
+        self.session.register_table(name, frame.into_view())?;
+        Ok(())
     }
 
     /// How many rows the plan looks at.
@@ -179,9 +183,9 @@ fn again_sql(job: &Job, list: &str) -> String {
     )
 }
 
-fn ids_table(ids: &[String]) -> Result<Arc<dyn TableProvider>> {
+fn ids_table(ids: &StringArray) -> Result<Arc<dyn TableProvider>> {
     let schema = Arc::new(Schema::new(vec![Field::new("Id", DataType::Utf8, false)]));
-    let column: ArrayRef = Arc::new(StringArray::from_iter_values(ids));
+    let column: ArrayRef = Arc::new(ids.clone());
     let batch = RecordBatch::try_new(Arc::clone(&schema), vec![column])?;
     Ok(Arc::new(MemTable::try_new(schema, vec![vec![batch]])?))
 }

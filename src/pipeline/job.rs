@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use datafusion::arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use datafusion::arrow::array::{Array, AsArray, BooleanArray, RecordBatch, StringArray, StringBuilder};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::execution::SendableRecordBatchStream;
@@ -12,7 +12,7 @@ use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use futures::TryStreamExt;
 
 use crate::config::job::Job;
-use crate::connect::gainsight::ObjectMetadata;
+use crate::connect::gainsight::{ObjectMetadata, PAGE_ROWS};
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
@@ -23,6 +23,7 @@ use crate::telemetry::checkpoint;
 
 use super::decide::{Candidates, Decision};
 use super::mirror;
+use super::mirror::Refresh;
 use super::record::{VerdictLog, store_rejects};
 use super::report::JobReport;
 use super::source::{LandedSource, land_source, store_failure};
@@ -131,9 +132,9 @@ async fn decide_and_load(world: &World, job: &Job, source: &LandedSource) -> Res
     let client = world.gainsight(&job.gainsight).await?;
     load::await_open_chunks(&client, &world.ledger, &source.run.id).await?;
     let metadata = world.metadata(job).await?;
-    let mirrors = mirror::refresh(world, job, &metadata, false).await?;
+    let mirrors = mirror::refresh(world, job, &metadata, Refresh::Changes).await?;
 
-    let again: Vec<String> = waiting_ids(world, job)?;
+    let again = waiting_ids(world, job)?;
     // The same rows mapped otherwise: what is landed is compared again, without a new extract.
     let remapped = world.ledger.watermark(&job.name)?.is_some_and(|watermark| watermark.spec_hash != job.spec_hash());
     let candidates = if remapped && !source.run.full {
@@ -174,10 +175,12 @@ async fn decide_and_load(world: &World, job: &Job, source: &LandedSource) -> Res
     );
     store_rejects(world, &source.run.id, &job.name, &decision, &done.rejects).await?;
     let mut still_waiting = watched.waiting;
-    let refused: HashSet<&str> = done.rejects.iter().map(|reject| reject.source_id.as_str()).collect();
-    let refer: Vec<String> = watched.self_references.into_iter().filter(|id| !refused.contains(id.as_str())).collect();
-    if !refer.is_empty() {
-        let (references, unresolved) = second_pass(world, job, source, &metadata, refer).await?;
+    let refer = without(&watched.self_references, &done.rejects);
+    if done.counters.inserted + done.counters.updated == 0 {
+        // What was not there before is not there now.
+        still_waiting.extend(refer.iter().flatten().map(str::to_owned));
+    } else if !refer.is_empty() {
+        let (references, unresolved) = second_pass(world, job, source, &metadata, &refer).await?;
         done.counters.references = references;
         still_waiting.extend(unresolved);
     }
@@ -194,18 +197,28 @@ async fn decide_and_load(world: &World, job: &Job, source: &LandedSource) -> Res
     Ok(done)
 }
 
-fn waiting_ids(world: &World, job: &Job) -> Result<Vec<String>> {
+fn waiting_ids(world: &World, job: &Job) -> Result<StringArray> {
     let ids: BTreeSet<String> = world.ledger.pending(&job.name)?.into_iter().map(|pending| pending.source_id).collect();
-    Ok(ids.into_iter().collect())
+    Ok(StringArray::from_iter_values(ids))
+}
+
+/// The ids whose rows were not rejected.
+fn without(ids: &StringArray, rejects: &[Reject]) -> StringArray {
+    if rejects.is_empty() {
+        return ids.clone();
+    }
+    let refused: HashSet<&str> = rejects.iter().map(|reject| reject.source_id.as_str()).collect();
+    StringArray::from_iter_values(ids.iter().flatten().filter(|id| !refused.contains(id)))
 }
 
 /// What passed by on the way to the load.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Watched {
     /// Rows whose parent is missing: tried again by the next run.
     waiting: BTreeSet<String>,
-    /// Rows whose self lookup may find a record of this run.
-    self_references: HashSet<String>,
+    /// Rows whose self lookup may find a record of this run. In a first run these are most rows, so they take little
+    /// room each.
+    self_references: StringArray,
     /// Rows that the verdicts reject.
     rejects: Vec<Reject>,
 }
@@ -244,9 +257,9 @@ async fn load_decisions(
     let (give_back, taken_back) = tokio::sync::oneshot::channel();
     builder.spawn(async move {
         let mut decisions = decisions;
-        let mut watched = Watched::default();
+        let mut watching = Watching::default();
         while let Some(batch) = decisions.try_next().await? {
-            watch(&batch, &self_fields, &mut watched)?;
+            watch(&batch, &self_fields, &mut watching)?;
             if let Some(log) = &mut log {
                 log.write(&batch).await?;
             }
@@ -256,7 +269,7 @@ async fn load_decisions(
         }
         drop(sender);
         // Nobody waits only when the load has failed, and then the failure is what matters.
-        let _gone = give_back.send((watched, log));
+        let _gone = give_back.send((watching.end(), log));
         Ok(())
     });
     let loaded = load::load(&context, builder.build(), None).await?;
@@ -264,7 +277,21 @@ async fn load_decisions(
     Ok((loaded, watched, log))
 }
 
-fn watch(batch: &RecordBatch, self_fields: &[String], watched: &mut Watched) -> Result<()> {
+/// [`Watched`] while it grows.
+#[derive(Debug, Default)]
+struct Watching {
+    waiting: BTreeSet<String>,
+    self_references: StringBuilder,
+    rejects: Vec<Reject>,
+}
+
+impl Watching {
+    fn end(mut self) -> Watched {
+        Watched { waiting: self.waiting, self_references: self.self_references.finish(), rejects: self.rejects }
+    }
+}
+
+fn watch(batch: &RecordBatch, self_fields: &[String], watched: &mut Watching) -> Result<()> {
     watch_rejects(batch, &mut watched.rejects)?;
     let retry = flag(batch, "retry")?;
     let unresolved = text(batch, "unresolved")?;
@@ -277,7 +304,7 @@ fn watch(batch: &RecordBatch, self_fields: &[String], watched: &mut Watched) -> 
         let fields = if unresolved.is_valid(row) { unresolved.value(row) } else { "" };
         let by_self = fields.split(',').any(|field| self_fields.iter().any(|own| own == field));
         if by_self {
-            watched.self_references.insert(ids.value(row).to_owned());
+            watched.self_references.append_value(ids.value(row));
         } else if retry.is_valid(row) && retry.value(row) {
             watched.waiting.insert(ids.value(row).to_owned());
         }
@@ -333,20 +360,21 @@ async fn second_pass(
     job: &Job,
     source: &LandedSource,
     metadata: &BTreeMap<String, Arc<ObjectMetadata>>,
-    ids: Vec<String>,
+    ids: &StringArray,
 ) -> Result<(u64, BTreeSet<String>)> {
-    let mirrors = mirror::refresh(world, job, metadata, false).await?;
-    let candidates = Candidates::Only(&ids);
+    let mirrors = mirror::refresh(world, job, metadata, Refresh::OwnWrites).await?;
+    let candidates = Candidates::Only(ids);
     let decision = Decision::prepare_second_pass(world, job, &source.snapshot, &mirrors, candidates).await?;
     world.reporter.begin(&job.name, "references", Some(ids.len() as u64));
     let (loaded, watched, _) =
         load_decisions(world, job, &source.run.id, metadata, decision.stream().await?, None).await?;
     world.reporter.end(&job.name, "references", &format!("{} set", loaded.updated));
-    if loaded.updated > 0 {
-        // Read back now, while the run that made them pays for it, and not in the next one.
-        mirror::refresh(world, job, metadata, false).await?;
+    if loaded.updated > u64::from(PAGE_ROWS) {
+        // Read back now, while the run that made them pays for it, and not in the next one. A few come with the page
+        // that the next run asks for anyway.
+        mirror::refresh(world, job, metadata, Refresh::OwnWrites).await?;
     }
     let mut unresolved = watched.waiting;
-    unresolved.extend(watched.self_references);
+    unresolved.extend(watched.self_references.iter().flatten().map(str::to_owned));
     Ok((loaded.updated, unresolved))
 }

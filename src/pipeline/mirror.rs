@@ -7,17 +7,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use datafusion::arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray, new_null_array};
 use datafusion::arrow::datatypes::SchemaRef;
 use futures::TryStreamExt;
 
-use crate::config::job::Job;
+use crate::config::job::{Job, TargetObject};
 use crate::connect::gainsight::{GainsightClient, ObjectMetadata};
 use crate::error::Error;
+use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::extract::gainsight;
-use crate::land::{Commit, Mode, Snapshot, TableName};
+use crate::extract::gainsight::{Deletion, Way};
+use crate::land::{Commit, Mode, Snapshot, SnapshotWriter, TableName};
 use crate::ledger::MirrorState;
 use crate::matching;
 
@@ -46,86 +48,142 @@ pub(super) fn table_of(connection: &str, object: &str) -> Result<TableName> {
     TableName::new(connection, object)
 }
 
-/// Brings the mirrors of all `objects` up to date and returns them.
+/// Which mirrors are brought up to date, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refresh {
+    /// All, by what has changed since the last look.
+    Changes,
+    /// Those of the objects that the job writes, by what has changed; the others stay as they are.
+    OwnWrites,
+    /// All, read whole.
+    Whole,
+}
+
+/// Brings the mirrors of the objects in `metadata` up to date and returns them.
 pub(super) async fn refresh(
     world: &World,
     job: &Job,
     metadata: &BTreeMap<String, Arc<ObjectMetadata>>,
-    whole: bool,
+    how: Refresh,
 ) -> Result<BTreeMap<String, Snapshot>> {
     let client = world.gainsight(&job.gainsight).await?;
     world.reporter.begin(&job.name, "mirror", None);
     let mut mirrors = BTreeMap::new();
-    let mut rows = 0;
+    let mut plans = Vec::new();
     for (object, metadata) in metadata {
-        let (snapshot, read) = refresh_one(world, &client, &job.gainsight, object, metadata, whole).await?;
-        rows += read;
-        mirrors.insert(object.clone(), snapshot);
+        let plan = plan(world, &client, &job.gainsight, object, metadata, how).await?;
+        match plan.known {
+            Some(known) if how == Refresh::OwnWrites && !writes(job, object) => {
+                mirrors.insert(object.clone(), known);
+            }
+            _ => plans.push(plan),
+        }
     }
-    world.reporter.end(
-        &job.name,
-        "mirror",
-        &format!("{rows} changed rows of {} Gainsight objects read", mirrors.len()),
-    );
+    // The log comes first: what it names cannot also be among the changes that are read after it.
+    let deletions = match plans.iter().filter_map(|plan| plan.since).min() {
+        Some(since) => gainsight::deletions_since(&client, since).await?,
+        None => Vec::new(),
+    };
+    let reading = plans.iter().map(|plan| refresh_one(world, &client, plan, &deletions));
+    let read = futures::future::try_join_all(reading).await?;
+    let mut rows = 0;
+    for (plan, (snapshot, changed)) in plans.iter().zip(read) {
+        rows += changed;
+        mirrors.insert(plan.object.to_owned(), snapshot);
+    }
+    world.reporter.end(&job.name, "mirror", &format!("{rows} changed rows of {} Gainsight objects read", plans.len()));
     Ok(mirrors)
+}
+
+/// Whether `job` writes records of `object`.
+fn writes(job: &Job, object: &str) -> bool {
+    match &job.target.object {
+        TargetObject::People => object == "person" || object == "company_person",
+        TargetObject::User => object == "gsuser",
+        TargetObject::Object(own) => object == own,
+    }
+}
+
+/// How one mirror is brought up to date.
+struct Plan<'a> {
+    connection: &'a str,
+    object: &'a str,
+    metadata: &'a ObjectMetadata,
+    table: TableName,
+    /// The mirror as it is.
+    known: Option<Snapshot>,
+    /// The fields that it will have.
+    fields: Vec<String>,
+    /// From when on changes are read; `None` for a whole read.
+    since: Option<DateTime<Utc>>,
+    /// The time on the tenant's clock before anything is read.
+    started: DateTime<Utc>,
+}
+
+async fn plan<'a>(
+    world: &World,
+    client: &GainsightClient,
+    connection: &'a str,
+    object: &'a str,
+    metadata: &'a ObjectMetadata,
+    how: Refresh,
+) -> Result<Plan<'a>> {
+    let table = table_of(connection, object)?;
+    let wanted = fields_of(world, connection, object);
+    let started = client.tenant_time();
+    let state = world.ledger.mirror_state(connection, object)?;
+    let known = world.lake.snapshot(&table).await?;
+    let since = state
+        .as_ref()
+        .filter(|state| how != Refresh::Whole && wanted.iter().all(|field| state.fields.contains(field)))
+        .filter(|state| started - state.refreshed_until < DELETE_LOG_REACH)
+        .map(|state| state.refreshed_until - OVERLAP)
+        .filter(|_| known.is_some());
+    let fields = match (&since, state) {
+        // The fields that the mirror has already stay, so that its schema does not change back and forth.
+        (Some(_), Some(state)) => state.fields,
+        _ => wanted.into_iter().collect(),
+    };
+    Ok(Plan { connection, object, metadata, table, known, fields, since, started })
 }
 
 async fn refresh_one(
     world: &World,
     client: &GainsightClient,
-    connection: &str,
-    object: &str,
-    metadata: &Arc<ObjectMetadata>,
-    whole: bool,
+    plan: &Plan<'_>,
+    deletions: &[Deletion],
 ) -> Result<(Snapshot, u64)> {
-    let table = table_of(connection, object)?;
-    let wanted = fields_of(world, connection, object);
-    let started = client.tenant_time();
-    let state = world.ledger.mirror_state(connection, object)?;
-    let since = state
-        .as_ref()
-        .filter(|state| !whole && wanted.iter().all(|field| state.fields.contains(field)))
-        .filter(|state| started - state.refreshed_until < DELETE_LOG_REACH)
-        .map(|state| state.refreshed_until - OVERLAP);
-    let known = world.lake.snapshot(&table).await?;
-    let since = since.filter(|_| known.is_some());
-
-    let fields: Vec<String> = match (&since, &state) {
-        // The fields that the mirror has already stay, so that its schema does not change back and forth.
-        (Some(_), Some(state)) => state.fields.clone(),
-        _ => wanted.iter().cloned().collect(),
+    let schema = gainsight::mirror_schema(plan.metadata, &plan.fields)?;
+    let written = match read_changes(world, client, plan, &schema, Way::Quickest).await {
+        Err(error) if error.kind() == ErrorKind::Integrity => {
+            tracing::warn!(object = plan.object, "Reading again, page by page: {error}.");
+            read_changes(world, client, plan, &schema, Way::Pages).await
+        }
+        done => done,
     };
-    let schema = gainsight::mirror_schema(metadata, &fields)?;
-    let sequence = world.clock.now().timestamp_micros();
-    let mut writer = world.lake.writer(&table, Arc::clone(&schema), sequence)?;
-    let mut rows = 0;
-    let mut stream = gainsight::read_mirror(client, metadata, &fields, since);
-    while let Some(batch) = stream.try_next().await? {
-        rows += batch.num_rows() as u64;
-        world.reporter.advance(batch.num_rows() as u64);
-        writer.write(&batch, None).await?;
-    }
-    if let Some(since) = since {
-        let gone = gainsight::deleted_since(client, object, since).await?;
+    let mut writer = written?;
+    if let Some(since) = plan.since {
+        let gone = deletions.iter().filter(|gone| gone.object.eq_ignore_ascii_case(plan.object) && gone.since(since));
+        let gone: Vec<&str> = gone.map(|gone| gone.gsid.as_str()).collect();
         if !gone.is_empty() {
-            rows += gone.len() as u64;
-            let batch = deletions(&schema, &gone)?;
+            let batch = deleted_rows(&schema, &gone)?;
             let mask = BooleanArray::from(vec![true; gone.len()]);
             writer.write(&batch, Some(&mask)).await?;
         }
     }
     let written = writer.finish().await?;
-    let snapshot = match (known, rows) {
+    let rows = written.rows();
+    let snapshot = match &plan.known {
         // Nothing changed: no new version for nothing.
-        (Some(known), 0) if since.is_some() => known,
+        Some(known) if rows == 0 && plan.since.is_some() => known.clone(),
         _ => {
             world
                 .lake
                 .commit(Commit {
-                    table: table.clone(),
+                    table: plan.table.clone(),
                     schema,
                     key: Some("Gsid".to_owned()),
-                    mode: if since.is_some() { Mode::Merge } else { Mode::Replace },
+                    mode: if plan.since.is_some() { Mode::Merge } else { Mode::Replace },
                     written: vec![written],
                     application: None,
                     info: BTreeMap::new(),
@@ -133,18 +191,36 @@ async fn refresh_one(
                 .await?
         }
     };
-    let compacted = world.lake.compact_if_worth(&world.engine.session(), &table, COMPACT_AT).await?;
+    let compacted = world.lake.compact_if_worth(&world.engine.session(), &plan.table, COMPACT_AT).await?;
     let snapshot = compacted.unwrap_or(snapshot);
     world.ledger.set_mirror_state(
-        connection,
-        object,
-        &MirrorState { fields: fields.into_iter().collect(), refreshed_until: started },
+        plan.connection,
+        plan.object,
+        &MirrorState { fields: plan.fields.clone(), refreshed_until: plan.started },
     )?;
     Ok((snapshot, rows))
 }
 
+/// A writer that holds what has changed.
+async fn read_changes(
+    world: &World,
+    client: &GainsightClient,
+    plan: &Plan<'_>,
+    schema: &SchemaRef,
+    way: Way,
+) -> Result<SnapshotWriter> {
+    let sequence = world.clock.now().timestamp_micros();
+    let mut writer = world.lake.writer(&plan.table, Arc::clone(schema), sequence)?;
+    let mut stream = gainsight::read_mirror(client, plan.metadata, &plan.fields, plan.since, way);
+    while let Some(batch) = stream.try_next().await? {
+        world.reporter.advance(batch.num_rows() as u64);
+        writer.write(&batch, None).await?;
+    }
+    Ok(writer)
+}
+
 /// Rows that say "this GSID is gone": everything but the key is null.
-fn deletions(schema: &SchemaRef, gone: &[String]) -> Result<RecordBatch> {
+fn deleted_rows(schema: &SchemaRef, gone: &[&str]) -> Result<RecordBatch> {
     let columns = schema
         .fields()
         .iter()

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use datafusion::arrow::array::StringArray;
 use futures::TryStreamExt;
 
 use crate::config::job::{Job, TargetObject};
@@ -18,20 +19,26 @@ use crate::reconcile::{Comparison, Sides};
 
 use super::decide::{Candidates, Decision};
 use super::mirror;
+use super::mirror::Refresh;
 use super::world::World;
+
+/// The verdicts as a table of the session.
+const VERDICTS: &str = "verdicts";
 
 /// Compares both sides of `job`. Nothing is written to either.
 pub async fn reconcile_job(world: &World, job: &Job) -> Result<Comparison> {
     let metadata = world.metadata(job).await?;
     let (source, mirrors) =
-        futures::future::try_join(read_source(world, job), mirror::refresh(world, job, &metadata, true)).await?;
+        futures::future::try_join(read_source(world, job), mirror::refresh(world, job, &metadata, Refresh::Whole))
+            .await?;
     let (source, cursor) = source;
     let decision = Decision::prepare(world, job, &source, &mirrors, Candidates::Everything).await?;
     let watermark = world.ledger.watermark(&job.name)?;
     let came_from = came_from(job)?;
     let mirror = format!("mirror_{}", job.target.object.primary());
+    decision.register_verdicts(VERDICTS).await?;
     let sides = Sides {
-        verdicts: &decision.plan.sql,
+        verdicts: VERDICTS,
         mirror: &mirror,
         came_from: &came_from,
         late_after: cursor.as_deref().zip(watermark.map(|watermark| watermark.until)),
@@ -41,7 +48,7 @@ pub async fn reconcile_job(world: &World, job: &Job) -> Result<Comparison> {
     let mut comparison = reconcile::compare(frame.execute_stream().await?).await?;
     let open = comparison.unexplained();
     if !open.is_empty() {
-        for reject in refused_cells(world, job, &source, &mirrors, &metadata, &open).await? {
+        for reject in refused_cells(world, job, &source, &mirrors, &metadata, &StringArray::from(open)).await? {
             comparison.explain(&reject.source_id, reject.code, &reject.message);
         }
     }
@@ -56,7 +63,7 @@ async fn refused_cells(
     source: &Snapshot,
     mirrors: &BTreeMap<String, Snapshot>,
     metadata: &BTreeMap<String, Arc<ObjectMetadata>>,
-    ids: &[String],
+    ids: &StringArray,
 ) -> Result<Vec<Reject>> {
     let decision = Decision::prepare(world, job, source, mirrors, Candidates::Only(ids)).await?;
     let mut stream = decision.stream().await?;

@@ -88,10 +88,10 @@ impl Comparison {
     }
 }
 
-/// The comparison of a verdict query with a mirror, as SQL over the session in which both can be planned.
+/// The comparison of a job's verdicts with a mirror, as SQL over the session in which both can be planned.
 #[derive(Debug, Clone)]
 pub struct Sides<'a> {
-    /// The verdict query of the job.
+    /// Table of the job's verdicts.
     pub verdicts: &'a str,
     /// Table of the target's mirror.
     pub mirror: &'a str,
@@ -121,7 +121,7 @@ impl Sides<'_> {
              \x20           WHEN v.verdict = 'insert' THEN 'missing'\n\
              \x20           ELSE 'different' END AS kind,\n\
              \x20      v.source_id, coalesce(v.gsid, t.gsid) AS gsid, coalesce(v.changed, v.field) AS fields, v.code, v.message\n\
-             FROM (\n{verdicts}\n) v\n\
+             FROM {verdicts} v\n\
              FULL OUTER JOIN (SELECT \"Gsid\" AS gsid FROM {mirror} WHERE {came_from} IS NOT NULL) t ON v.gsid = t.gsid\n\
              LEFT JOIN ({late}) l ON v.source_id = l.late_id",
             verdicts = self.verdicts,

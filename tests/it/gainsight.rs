@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use arrow::array::AsArray;
 use arrow::compute::concat_batches;
 use arrow::util::pretty::pretty_format_batches;
 use bytes::Bytes;
@@ -14,13 +15,16 @@ use serde_json::Value as Json;
 use serde_json::json;
 use sf2gs::clock::Clock;
 use sf2gs::config::connection::GainsightLimits;
+use sf2gs::connect::gainsight::BulkFile;
 use sf2gs::connect::gainsight::GainsightClient;
 use sf2gs::connect::gainsight::GainsightLogin;
+use sf2gs::connect::gainsight::ImportPhase;
 use sf2gs::connect::gainsight::Operator;
 use sf2gs::connect::gainsight::Query;
 use sf2gs::connect::gainsight::WriteAnswer;
 use sf2gs::error::ErrorKind;
-use sf2gs::extract::gainsight::deleted_since;
+use sf2gs::extract::gainsight::Way;
+use sf2gs::extract::gainsight::deletions_since;
 use sf2gs::extract::gainsight::read_mirror;
 use sf2gs::sandbox::gainsight::Dates;
 use sf2gs::sandbox::gainsight::EmptyRead;
@@ -208,7 +212,7 @@ async fn a_page_is_followed_by_the_records_after_its_last_id() {
     let metadata = client.describe("Company").await.unwrap();
     client.describe("company").await.unwrap();
     let since = "2026-03-01T10:00:00.5Z".parse().unwrap();
-    let reading = read_mirror(&client, &metadata, &["Name".to_owned()], Some(since));
+    let reading = read_mirror(&client, &metadata, &["Name".to_owned()], Some(since), Way::Quickest);
     let rows: usize =
         reading.map_ok(|batch| batch.num_rows()).try_fold(0, |a, b| async move { Ok(a + b) }).await.unwrap();
     assert_eq!(rows, 5_010);
@@ -228,18 +232,18 @@ async fn a_tenant_that_repeats_a_page_or_breaks_one_is_found_out() {
     server.push(ok(json!(rows)));
     server.push(ok(json!(rows)));
     let outcome: sf2gs::error::Result<Vec<RecordBatch>> =
-        read_mirror(&client, &metadata, &[], None).try_collect().await;
+        read_mirror(&client, &metadata, &[], None, Way::Quickest).try_collect().await;
     assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Integrity);
     server.push(ok(json!([{"Name": "no id"}])));
     let outcome: sf2gs::error::Result<Vec<RecordBatch>> =
-        read_mirror(&client, &metadata, &[], None).try_collect().await;
+        read_mirror(&client, &metadata, &[], None, Way::Quickest).try_collect().await;
     assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Integrity);
 }
 
 /// The mirror of the sandbox's companies as a table.
 async fn mirror(world: &World) -> RecordBatch {
     let fields = ["Name", "Employees", "Arr", "Stage", "RenewalDate", "Csm"].map(str::to_owned);
-    let reading = read_mirror(&world.client, &world.metadata["company"], &fields, None);
+    let reading = read_mirror(&world.client, &world.metadata["company"], &fields, None, Way::Quickest);
     let schema = reading.schema();
     let batches: Vec<_> = reading.try_collect().await.unwrap();
     concat_batches(&schema, &batches).unwrap()
@@ -269,11 +273,14 @@ async fn every_shape_that_a_tenant_may_have_gives_the_same_mirror() {
         assert!(world.client.query("company", &none).await.unwrap().is_empty());
     }
     let since = world.client.tenant_time() - TimeDelta::minutes(1);
-    assert!(deleted_since(&world.client, "company", since).await.unwrap().is_empty());
+    assert!(deletions_since(&world.client, since).await.unwrap().is_empty());
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let url = world.tenant.url().join(&format!("/v1/data/objects/company/{}", gsids[1])).unwrap();
     http.delete(url).header("accesskey", &world.tenant.access_key).send().await.unwrap();
-    assert_eq!(deleted_since(&world.client, "company", since).await.unwrap(), [gsids[1].clone()]);
+    let gone = deletions_since(&world.client, since).await.unwrap();
+    assert_eq!(gone.iter().map(|gone| &gone.gsid).collect::<Vec<_>>(), [&gsids[1]]);
+    assert!(gone[0].object.eq_ignore_ascii_case("company") && gone[0].since(since));
+    assert!(!gone[0].since(since + TimeDelta::minutes(5)), "{gone:?}");
 }
 
 #[tokio::test]
@@ -281,7 +288,7 @@ async fn a_tenant_without_the_log_of_deletions_tells_of_none() {
     let (server, client, _) = scripted().await;
     server.push(Answer::new(404, r#"{"requestId":"r","result":false,"title":"OBJECT_NOT_FOUND","detail":"Requested object not found.","errorDesc":"Requested object not found."}"#));
     let since = "2026-03-01T10:00:00Z".parse().unwrap();
-    assert!(deleted_since(&client, "company", since).await.unwrap().is_empty());
+    assert!(deletions_since(&client, since).await.unwrap().is_empty());
     server.push(Answer::new(
         404,
         r#"{"requestId":"r","result":false,"title":"OBJECT_NOT_FOUND","errorDesc":"Requested object not found."}"#,
@@ -317,4 +324,113 @@ async fn an_export_gives_all_records_as_csv() {
     };
     let csv = world.client.export_chunk(&chunks[0]).await.unwrap();
     assert_eq!(String::from_utf8_lossy(&csv).lines().count(), 31);
+}
+
+fn fields(names: &[&str]) -> sf2gs::connect::gainsight::ObjectMetadata {
+    let fields = names.iter().map(|name| sf2gs::connect::gainsight::FieldMetadata::new(*name, Default::default()));
+    sf2gs::connect::gainsight::ObjectMetadata::new("company", "Company", fields.collect())
+}
+
+/// Four full pages, after which an export is worth its calls.
+fn push_full_pages(server: &Scripted) {
+    for page in 0..4 {
+        let rows: Vec<_> = (0..5_000).map(|at| json!({"Gsid": format!("{:06}", page * 5_000 + at)})).collect();
+        server.push(ok(json!({"records": rows})));
+    }
+}
+
+async fn ids(client: &GainsightClient, way: Way) -> sf2gs::error::Result<Vec<String>> {
+    let batches: Vec<_> = read_mirror(client, &fields(&["Gsid"]), &[], None, way).try_collect().await?;
+    let columns = batches.iter().map(|batch| batch.column(0).as_string::<i32>());
+    Ok(columns.flat_map(|ids| ids.iter().flatten().map(str::to_owned).collect::<Vec<_>>()).collect())
+}
+
+#[tokio::test]
+async fn many_records_come_by_an_export_and_one_page_shows_that_nothing_follows() {
+    let (server, client, calls) = scripted().await;
+    push_full_pages(&server);
+    server.push(ok(json!({"statusURL": "v3/exports/data/bulk/status/1"})));
+    server.push(ok(json!({"jobStatus": "IN_PROGRESS"})));
+    server.push(ok(json!({"jobStatus": "COMPLETED", "totalRecords": 2, "chunkDetails": [{"chunkURL": "chunk/0"}]})));
+    server.push(Answer::new(200, "Gsid\n020000\n020001\n"));
+    server.push(ok(json!({"records": []}))); // nothing was deleted meanwhile
+    server.push(ok(json!({"records": [{"Gsid": "020002"}]})));
+    let found = ids(&client, Way::Quickest).await.unwrap();
+    assert_eq!(found, (0..20_003).map(|at| format!("{at:06}")).collect::<Vec<_>>());
+    let asked = server.received();
+    let start: Json = serde_json::from_slice(&asked[4].body).unwrap();
+    assert_eq!(start["where"]["conditions"][0]["value"], json!(["019999"]));
+    let last: Json = serde_json::from_slice(&asked[9].body).unwrap();
+    assert_eq!(last["where"]["conditions"][0]["value"], json!(["020001"]));
+    assert_eq!(calls.read()[&CallClass::GainsightBulk], 1);
+}
+
+#[tokio::test]
+async fn a_tenant_that_refuses_to_export_is_read_by_pages() {
+    let (server, client, _) = scripted().await;
+    push_full_pages(&server);
+    server.push(Answer::new(400, r#"{"result":false,"errorCode":"GSOBJ_ESS_9150","errorDesc":"no"}"#));
+    server.push(ok(json!({"records": [{"Gsid": "020000"}]})));
+    assert_eq!(ids(&client, Way::Quickest).await.unwrap().len(), 20_001);
+    push_full_pages(&server);
+    server.push(ok(json!({"records": [{"Gsid": "020000"}]})));
+    assert_eq!(ids(&client, Way::Pages).await.unwrap().len(), 20_001, "nothing but pages is asked for");
+}
+
+#[tokio::test]
+async fn an_export_that_cannot_be_trusted_is_an_error() {
+    for (total, csv, deleted, why) in [
+        (3, "Gsid\n020000\n020001\n", json!([]), "has 2 rows instead of 3"),
+        (2, "Gsid\n020001\n020000\n", json!([]), "does not give its records in order"),
+        (2, "Gsid\n020000\n020000\n", json!([]), "does not give its records in order"),
+        (2, "Name\nA\nB\n", json!([]), "it has no `Gsid`"),
+        (
+            2,
+            "Gsid\n020000\n020001\n",
+            json!([{"RecordId": "000001", "ObjectName": "Company", "DeletedOn": "2026-03-01T10:00:00Z"}]),
+            "was made while records were deleted",
+        ),
+    ] {
+        let (server, client, _) = scripted().await;
+        push_full_pages(&server);
+        server.push(ok(json!({"statusURL": "v3/exports/data/bulk/status/1"})));
+        server.push(ok(
+            json!({"jobStatus": "COMPLETED", "totalRecords": total, "chunkDetails": [{"chunkURL": "chunk/0"}]}),
+        ));
+        server.push(Answer::new(200, csv));
+        server.push(ok(json!({"records": deleted})));
+        let error = ids(&client, Way::Quickest).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Integrity, "{error:?}");
+        assert!(error.message().contains(why), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn both_ways_give_the_same_mirror() {
+    let world = World::new().await;
+    let mut file = BulkFile::new(&world.tenant.bulk_jobs[0].id);
+    file.csv().extend_from_slice(b"Name,SfdcAccountId,Employees,Industry\n");
+    for at in 0..42_000 {
+        let name = if at % 7 == 0 { format!("\"Row \"\"{at}\"\", and\nmore\"") } else { format!("R{at}") };
+        let employees = if at % 3 == 0 { String::new() } else { at.to_string() };
+        let row = format!("{name},001{at:012},{employees},\n");
+        file.csv().extend_from_slice(row.as_bytes());
+    }
+    let import = world.client.bulk_import(file).await.unwrap().unwrap();
+    while world.client.import_status(&import).await.unwrap().phase == ImportPhase::Running {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let before = world.calls.read();
+    let mirror = async |way| {
+        let wanted = ["Name", "SfdcAccountId", "Employees", "Industry"].map(str::to_owned);
+        let batches: Vec<RecordBatch> =
+            read_mirror(&world.client, &world.metadata["company"], &wanted, None, way).try_collect().await.unwrap();
+        concat_batches(&batches[0].schema(), &batches).unwrap()
+    };
+    let quick = mirror(Way::Quickest).await;
+    let calls = world.calls.since(&before);
+    assert_eq!(quick.num_rows(), 42_000);
+    assert_eq!(calls[&CallClass::GainsightBulk], 1, "{calls:?}");
+    assert!(calls[&CallClass::GainsightSync] <= 10, "{calls:?}");
+    assert_eq!(quick, mirror(Way::Pages).await);
 }

@@ -124,6 +124,14 @@ impl Class {
         }
     }
 
+    fn has_room(&mut self, now: DateTime<Utc>, calls: u32) -> bool {
+        self.closed_until.is_none_or(|until| until <= now)
+            && self.windows.iter_mut().all(|window| {
+                window.turn(now);
+                window.limit.is_none_or(|limit| window.used.max(window.used_of_next).saturating_add(calls) <= limit)
+            })
+    }
+
     fn refuse(&mut self, now: DateTime<Utc>) {
         if self.closed_until.is_some_and(|until| until > now) {
             return; // other calls of the same window were in flight: one refusal
@@ -215,6 +223,14 @@ impl Limiter {
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether so many calls of this class could leave at once.
+    pub fn has_room(&self, class: CallClass, calls: u32) -> bool {
+        let Some(index) = index(class) else { return true };
+        let mut state = self.state();
+        let now = self.shared.clock.now() + state.ahead;
+        state.classes[index].has_room(now, calls)
     }
 
     /// Takes one call, or says how long to wait; too long a wait is an error.
@@ -339,6 +355,19 @@ mod tests {
         }
         limiter.refused(CallClass::GainsightSync);
         assert!(limiter.pass(CallClass::GainsightSync).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn room_is_what_could_leave_at_once() {
+        let clock = Clock::held_at(at("2026-03-01T10:00:30Z"));
+        let limiter = Limiter::new(&GainsightLimits { bulk_per_hour: Some(3), ..limits(1000) }, clock.clone());
+        assert!(limiter.has_room(CallClass::GainsightBulk, 3) && !limiter.has_room(CallClass::GainsightBulk, 4));
+        limiter.pass(CallClass::GainsightBulk).await.unwrap();
+        assert!(limiter.has_room(CallClass::GainsightBulk, 2) && !limiter.has_room(CallClass::GainsightBulk, 3));
+        limiter.refused(CallClass::GainsightBulk);
+        assert!(!limiter.has_room(CallClass::GainsightBulk, 1));
+        clock.advance(TimeDelta::hours(2));
+        assert!(limiter.has_room(CallClass::GainsightBulk, 3));
     }
 
     #[tokio::test]

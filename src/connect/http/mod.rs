@@ -44,6 +44,9 @@ pub use text::redacted;
 
 use retry::Ruling;
 
+/// Room made beforehand for an answer that announces its length: a larger one grows as it comes.
+const MOST_RESERVED: usize = 16 << 20;
+
 /// Sends requests. Cheap to clone; clones share connections and counters.
 #[derive(Clone)]
 pub struct Http {
@@ -156,7 +159,8 @@ impl Http {
     pub async fn fetch(&self, request: Request, gate: Option<&dyn Gate>) -> Result<Answer> {
         self.attempts(&request, gate, |response| async move {
             let (status, headers) = (response.status(), response.headers().clone());
-            let mut body = BytesMut::new();
+            let announced = response.content_length().and_then(|length| usize::try_from(length).ok());
+            let mut body = BytesMut::with_capacity(announced.unwrap_or(0).min(MOST_RESERVED));
             let mut chunks = std::pin::pin!(self.chunks(response));
             while let Some(chunk) = chunks.next().await {
                 body.extend_from_slice(&chunk.map_err(Miss::Unknown)?);

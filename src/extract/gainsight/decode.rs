@@ -1,50 +1,27 @@
-//! A page of records → one batch, column by column, without a value per cell.
+//! A page of records, or a chunk of an export → one batch, column by column, without a value per cell.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::ArrayRef;
-use datafusion::arrow::array::BooleanBuilder;
-use datafusion::arrow::array::Date32Builder;
-use datafusion::arrow::array::Decimal128Builder;
-use datafusion::arrow::array::Int64Builder;
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::array::StringBuilder;
-use datafusion::arrow::array::TimestampMicrosecondBuilder;
-use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::datatypes::SchemaRef;
 
-use crate::connect::gainsight::DataType as GsType;
 use crate::connect::gainsight::ObjectMetadata;
 use crate::error::Error;
 use crate::error::Result;
+use crate::extract::split;
+use crate::extract::split::Scanned;
 
+use super::columns::Column;
 use super::json::Cell;
 use super::json::Malformed;
 use super::json::Reader;
-use super::values;
 
 /// Turns pages into batches of one schema.
 pub(super) struct Decoder {
     schema: SchemaRef,
     object: String,
     columns: Vec<Column>,
-}
-
-struct Column {
-    name: String,
-    builder: Builder,
-    /// Labels by the item's GSID, for picklists.
-    labels: Option<HashMap<String, String>>,
-}
-
-enum Builder {
-    Text(StringBuilder),
-    Int(Int64Builder),
-    Decimal(Decimal128Builder, u32),
-    Bool(BooleanBuilder),
-    Day(Date32Builder),
-    Instant(TimestampMicrosecondBuilder),
 }
 
 /// Why a page cannot be decoded.
@@ -71,30 +48,7 @@ struct Page<'d> {
 
 impl Decoder {
     pub(super) fn new(schema: &SchemaRef, metadata: &ObjectMetadata) -> Self {
-        let columns = schema
-            .fields()
-            .iter()
-            .map(|field| {
-                let builder = match field.data_type() {
-                    DataType::Int64 => Builder::Int(Int64Builder::new()),
-                    DataType::Decimal128(precision, scale) => Builder::Decimal(
-                        Decimal128Builder::new().with_data_type(DataType::Decimal128(*precision, *scale)),
-                        u32::try_from(*scale).unwrap_or(0),
-                    ),
-                    DataType::Boolean => Builder::Bool(BooleanBuilder::new()),
-                    DataType::Date32 => Builder::Day(Date32Builder::new()),
-                    DataType::Timestamp(..) => {
-                        Builder::Instant(TimestampMicrosecondBuilder::new().with_timezone("UTC"))
-                    }
-                    _ => Builder::Text(StringBuilder::new()),
-                };
-                let labels = metadata
-                    .field(field.name())
-                    .filter(|field| matches!(field.data_type, GsType::Picklist | GsType::MultiSelect))
-                    .map(|field| field.options.iter().map(|o| (o.gsid.clone(), o.label.clone())).collect());
-                Column { name: field.name().clone(), builder, labels }
-            })
-            .collect();
+        let columns = schema.fields().iter().map(|field| Column::new(field, metadata)).collect();
         Self { schema: Arc::clone(schema), object: metadata.name.clone(), columns }
     }
 
@@ -109,16 +63,69 @@ impl Decoder {
         outcome.map_err(|fault| match fault {
             Fault::Json(at) => Error::integrity(format!("records of `{}` are broken JSON at byte {at}", self.object))
                 .hint("nothing was landed; run again"),
-            Fault::Cell { column, value } => Error::integrity(format!(
-                "record {} of a page of `{}` holds `{value}` in `{}`, which is no {}",
-                rows + 1,
-                self.object,
-                self.columns[column].name,
-                self.schema.field(column).metadata().get("gs.type").map_or("value of its type", String::as_str),
-            )),
+            Fault::Cell { column, value } => self.bad_cell(rows + 1, column, &value),
         })?;
-        let arrays: Vec<ArrayRef> = self.columns.iter_mut().map(|column| column.builder.finish()).collect();
+        self.batch()
+    }
+
+    /// Decodes one chunk of an export: CSV whose first row names the fields. Other fields than those asked for are
+    /// passed over.
+    pub(super) fn decode_export(&mut self, csv: &[u8]) -> Result<RecordBatch> {
+        let broken = |rows: usize, why: &str| {
+            Error::integrity(format!("an export of `{}` is no CSV after row {rows}: {why}", self.object))
+        };
+        let text = std::str::from_utf8(csv).map_err(|e| broken(0, "it is not UTF-8").source(e))?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let (bytes, mut cells, mut scratch) = (text.as_bytes(), Vec::new(), Vec::new());
+        let Scanned::Record(mut at) = split::scan(bytes, true, &mut cells) else {
+            return Err(broken(0, "its header row is missing"));
+        };
+        let mut places = Vec::with_capacity(cells.len());
+        for span in &cells {
+            let name = split::cell(bytes, *span, &mut scratch);
+            places.push(self.columns.iter().position(|column| column.name.as_bytes().eq_ignore_ascii_case(name)));
+        }
+        if let Some((_, column)) = self.columns.iter().enumerate().find(|(at, _)| !places.contains(&Some(*at))) {
+            return Err(broken(0, &format!("it has no `{}`", column.name)));
+        }
+        let mut rows = 0;
+        while at < bytes.len() {
+            match split::scan(&bytes[at..], true, &mut cells) {
+                Scanned::Incomplete => break, // blank lines at the end
+                Scanned::Malformed => return Err(broken(rows, "a quote stands where none may be")),
+                Scanned::Record(_) if cells.len() != places.len() => {
+                    return Err(broken(rows, &format!("a row has {} cells", cells.len())));
+                }
+                Scanned::Record(taken) => {
+                    for (span, place) in cells.iter().zip(&places) {
+                        let Some(column) = *place else { continue };
+                        let cell = split::cell(&bytes[at..], *span, &mut scratch);
+                        // A border of cells is a border of characters: quotes, commas and line ends are single bytes.
+                        let cell = std::str::from_utf8(cell).map_err(|e| broken(rows, "it is not UTF-8").source(e))?;
+                        if let Err(value) = self.columns[column].push_text(cell) {
+                            return Err(self.bad_cell(rows + 1, column, &value));
+                        }
+                    }
+                    rows += 1;
+                    at += taken;
+                }
+            }
+        }
+        self.batch()
+    }
+
+    fn batch(&mut self) -> Result<RecordBatch> {
+        let arrays: Vec<ArrayRef> = self.columns.iter_mut().map(Column::finish).collect();
         Ok(RecordBatch::try_new(Arc::clone(&self.schema), arrays)?)
+    }
+
+    fn bad_cell(&self, row: usize, column: usize, value: &str) -> Error {
+        Error::integrity(format!(
+            "record {row} of a page of `{}` holds `{value}` in `{}`, which is no {}",
+            self.object,
+            self.columns[column].name,
+            self.schema.field(column).metadata().get("gs.type").map_or("value of its type", String::as_str),
+        ))
     }
 }
 
@@ -144,92 +151,11 @@ impl Page<'_> {
         self.next = 0;
         for (column, filled) in self.columns.iter_mut().zip(&mut self.filled) {
             if *filled < self.rows {
-                column.builder.push_null();
+                column.push_null();
                 *filled += 1;
             }
         }
         Ok(())
-    }
-}
-
-impl Column {
-    /// Appends a cell, or gives back what cannot be one.
-    fn push(&mut self, cell: Cell<'_>) -> Result<(), String> {
-        match (&mut self.builder, cell) {
-            (builder, Cell::Null) => builder.push_null(),
-            (Builder::Bool(builder), Cell::Bool(value)) => builder.append_value(value),
-            (Builder::Text(builder), Cell::Bool(value)) => builder.append_value(if value { "true" } else { "false" }),
-            (Builder::Text(builder), Cell::List(items)) => {
-                if items.is_empty() {
-                    builder.append_null();
-                } else {
-                    let label = |item: &str| -> String {
-                        let label = self.labels.as_ref().and_then(|labels| labels.get(item));
-                        label.map_or_else(|| item.to_owned(), String::clone)
-                    };
-                    builder.append_value(items.iter().map(|item| label(item)).collect::<Vec<_>>().join(";"));
-                }
-            }
-            (builder, Cell::Text(text)) => return builder.push_text(&text, self.labels.as_ref()),
-            (builder, Cell::Number(text)) => return builder.push_text(text, self.labels.as_ref()),
-            (_, Cell::Bool(value)) => return Err(value.to_string()),
-            (_, Cell::List(_)) => return Err("[…]".to_owned()),
-            (_, Cell::Object) => return Err("{…}".to_owned()),
-        }
-        Ok(())
-    }
-}
-
-impl Builder {
-    fn push_null(&mut self) {
-        match self {
-            Self::Text(builder) => builder.append_null(),
-            Self::Int(builder) => builder.append_null(),
-            Self::Decimal(builder, _) => builder.append_null(),
-            Self::Bool(builder) => builder.append_null(),
-            Self::Day(builder) => builder.append_null(),
-            Self::Instant(builder) => builder.append_null(),
-        }
-    }
-
-    /// An empty text is null in every type: so live tenants write empty dates.
-    fn push_text(&mut self, text: &str, labels: Option<&HashMap<String, String>>) -> Result<(), String> {
-        if text.is_empty() {
-            self.push_null();
-            return Ok(());
-        }
-        let wrong = || text.to_owned();
-        match self {
-            Self::Text(builder) => match labels {
-                Some(labels) if text.contains(';') => {
-                    let items = text.split(';').map(|item| labels.get(item.trim()).map_or(item, String::as_str));
-                    builder.append_value(items.collect::<Vec<_>>().join(";"));
-                }
-                Some(labels) => builder.append_value(labels.get(text).map_or(text, String::as_str)),
-                None => builder.append_value(text),
-            },
-            Self::Int(builder) => builder.append_value(values::integer(text).ok_or_else(wrong)?),
-            Self::Decimal(builder, scale) => builder.append_value(values::decimal(text, *scale).ok_or_else(wrong)?),
-            Self::Bool(builder) => match text {
-                "true" | "True" | "TRUE" | "1" => builder.append_value(true),
-                "false" | "False" | "FALSE" | "0" => builder.append_value(false),
-                _ => return Err(wrong()),
-            },
-            Self::Day(builder) => builder.append_value(values::day(text).ok_or_else(wrong)?),
-            Self::Instant(builder) => builder.append_value(values::instant(text).ok_or_else(wrong)?),
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self) -> ArrayRef {
-        match self {
-            Self::Text(builder) => Arc::new(builder.finish()),
-            Self::Int(builder) => Arc::new(builder.finish()),
-            Self::Decimal(builder, _) => Arc::new(builder.finish()),
-            Self::Bool(builder) => Arc::new(builder.finish()),
-            Self::Day(builder) => Arc::new(builder.finish()),
-            Self::Instant(builder) => Arc::new(builder.finish()),
-        }
     }
 }
 
@@ -238,6 +164,7 @@ mod tests {
     use datafusion::arrow::util::pretty::pretty_format_batches;
 
     use super::*;
+    use crate::connect::gainsight::DataType as GsType;
     use crate::connect::gainsight::FieldMetadata;
     use crate::connect::gainsight::PicklistOption;
     use crate::extract::gainsight::mirror_schema;
@@ -278,6 +205,27 @@ mod tests {
             shown.contains("| 1P02A | 250       | 100000.50 | 2025-01-31  | Adopting | A;B  | 2024-02-05T07:17:16Z |"),
             "{shown}"
         );
+    }
+
+    #[test]
+    fn an_export_gives_the_same_batch_as_a_page() {
+        let page = br#"[{"Gsid":"1P02A","Employees":250,"Arr":100000.5,"RenewalDate":"2025-01-31","Stage":"1I001","Tags":["1I002","1I003"],"ModifiedDate":"2024-02-05T07:17:16Z"},
+                        {"Gsid":"1P02B","Employees":null,"Arr":null,"RenewalDate":"","Stage":null,"Tags":[]}]"#;
+        let csv = "\u{feff}Gsid,more,Employees,Arr,RenewalDate,\"Stage\",Tags,ModifiedDate\n\
+                   1P02A,\"a,\"\"b\nc\",250,100000.50,2025-01-31,1I001,\"1I002;1I003\",2024-02-05T07:17:16Z\r\n\
+                   1P02B,,,,\"\",,,\n\n";
+        assert_eq!(decoder().decode_export(csv.as_bytes()).unwrap(), decoder().decode(page).unwrap());
+        let header = csv.split_inclusive('\n').next().unwrap();
+        assert_eq!(decoder().decode_export(header.as_bytes()).unwrap().num_rows(), 0);
+        for (csv, why) in [
+            ("", "its header row is missing"),
+            ("Gsid,Employees\n", "it has no `Arr`"),
+            (&format!("{header}1P02A,x\n"), "a row has 2 cells"),
+            (&format!("{header}\"1P02A\"x\n"), "a quote stands where none may be"),
+        ] {
+            let error = decoder().decode_export(csv.as_bytes()).unwrap_err();
+            assert!(error.message().contains(why), "{error:?}");
+        }
     }
 
     #[test]

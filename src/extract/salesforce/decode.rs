@@ -12,11 +12,11 @@ use datafusion::arrow::datatypes::SchemaRef;
 
 use crate::error::Error;
 use crate::error::Result;
+use crate::extract::split;
+use crate::extract::split::Scanned;
+use crate::extract::split::Span;
 
 use super::columns::Column;
-use super::split;
-use super::split::Scanned;
-use super::split::Span;
 
 /// What a batch's CSV should come to at most.
 const BATCH_BYTES: usize = 4 << 20;

@@ -26,7 +26,6 @@ mod decode;
 mod prepare;
 mod read;
 mod soql;
-mod split;
 mod types;
 
 pub use prepare::Prepared;

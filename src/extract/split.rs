@@ -1,7 +1,7 @@
 //! Where the cells of a CSV record are.
 //!
-//! The dialect is RFC 4180 as Salesforce writes it: every value quoted, quotes doubled, line breaks allowed in quotes,
-//! rows ended by LF or CR LF. Values without quotes are taken as well. arrow-csv reads the same (a property test
+//! The dialect is RFC 4180: Salesforce writes every value quoted, Gainsight's exports only those that need it; quotes are
+//! doubled, line breaks allowed in quotes, rows ended by LF or CR LF. arrow-csv reads the same (a property test
 //! compares the two), but looks at every byte in turn and copies each cell twice; this looks eight bytes ahead for the next
 //! quote, and the cells go from the page straight into their columns.
 
