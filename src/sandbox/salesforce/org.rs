@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 
 use super::OrgOptions;
 use super::access::Access;
-use super::bulk::Job;
+use super::bulk::Jobs;
 use super::error::ApiError;
 use super::generate;
 use super::generate::Planted;
@@ -72,13 +72,6 @@ pub(crate) struct Session {
     /// Row of the user.
     pub(crate) user: u32,
     ends: DateTime<Utc>,
-}
-
-/// Bulk jobs in the order of their making.
-#[derive(Default)]
-pub(crate) struct Jobs {
-    pub(crate) all: BTreeMap<String, Job>,
-    made: u64,
 }
 
 struct Limits {
@@ -260,14 +253,6 @@ impl Org {
     /// The refresh token that the org begins with.
     pub(crate) fn first_refresh_token(&self) -> String {
         format!("5Aep861.{}", secret(self.options.seed, "refresh"))
-    }
-}
-
-impl Jobs {
-    /// The id of a new job.
-    pub(crate) fn next_id(&mut self) -> String {
-        self.made += 1;
-        Id::new(*b"750", self.made).to_string()
     }
 }
 

@@ -325,14 +325,8 @@ pub(super) fn route_now(call: &Call, method: &Method, rest: &[&str]) -> Answer {
         ("DELETE", ["composite", "sobjects"]) => collections::delete(call),
         ("PATCH", ["composite", "sobjects", object, field]) => collections::upsert(call, object, field),
         ("GET" | "POST", ["composite", "sobjects", object]) => collections::read(call, object),
-        ("GET", ["jobs", "query"]) => bulk::list(call),
-        ("POST", ["jobs", "query"]) => bulk::create(call),
-        ("GET", ["jobs", "query", id]) => bulk::show(call, id),
-        ("PATCH", ["jobs", "query", id]) => bulk::abort(call, id),
-        ("DELETE", ["jobs", "query", id]) => bulk::delete(call, id),
-        ("GET", ["jobs", "query", id, "results"]) => bulk::results(call, id),
-        ("GET", ["jobs", "query", id, "resultPages"]) => bulk::result_pages(call, id),
-        (_, [] | ["limits" | "query" | "queryAll" | "sobjects" | "composite", ..] | ["jobs", "query", ..]) => {
+        (_, ["jobs", rest @ ..]) => bulk::route(call, method, rest),
+        (_, [] | ["limits" | "query" | "queryAll" | "sobjects" | "composite", ..]) => {
             let text = format!("HTTP Method '{method}' not allowed. Allowed are GET, POST, PATCH, DELETE");
             Err(ApiError::new(405, "METHOD_NOT_ALLOWED", text))
         }

@@ -3,35 +3,24 @@
 //! Every page begins with the header line. `Sforce-Locator` names the next page; on the last one it is the text `null`.
 //! A locator says where its page begins and stays good as long as the job exists.
 
-use std::io::Write;
 use std::sync::Arc;
 
-use axum::body::Body;
-use axum::body::Bytes;
 use axum::http::HeaderValue;
-use axum::http::header::CONTENT_ENCODING;
-use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
-use axum::response::Response;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use futures::stream;
 use serde_json::json;
 
-use super::Job;
-use super::Plan;
-use super::State;
+use super::jobs;
+use super::jobs::State;
+use super::query::Job;
+use super::stream;
 use crate::sandbox::salesforce::error::ApiError;
 use crate::sandbox::salesforce::org::lock;
 use crate::sandbox::salesforce::rest::Answer;
 use crate::sandbox::salesforce::rest::Call;
 use crate::sandbox::salesforce::rows;
-use crate::sandbox::salesforce::rows::Dialect;
 
-/// Bytes of a chunk; the buffer is a little larger so that it need not grow.
-const CHUNK: usize = 112 << 10;
 /// Rows that are written between two looks at the size of the chunk.
 const STEP: usize = 128;
 /// The API version that brought `resultPages`.
@@ -40,7 +29,7 @@ const PAGES_SINCE: u32 = 58;
 const LINKS: usize = 5;
 
 /// `GET /jobs/query/{id}/results?locator=&maxRecords=`.
-pub(in super::super) fn results(call: &Call, id: &str) -> Answer {
+pub(super) fn results(call: &Call, id: &str) -> Answer {
     let (job, all) = finished(call, id)?;
     let from = locator(call, all.len())?;
     let most = match call.parameter("maxRecords") {
@@ -51,46 +40,46 @@ pub(in super::super) fn results(call: &Call, id: &str) -> Answer {
     };
     let end = from.saturating_add(most).min(all.len());
     let next = if end < all.len() { encode(end) } else { "null".to_owned() };
-    let page = Page {
-        plan: Arc::clone(&job.plan),
-        rows: Arc::clone(&all),
-        next: from,
-        end,
-        dialect: job.dialect(),
-        gzip: call.takes_gzip().then(|| GzEncoder::new(Vec::with_capacity(CHUNK), Compression::fast())),
-        state: Progress::Header,
-    };
-    let gzip = page.gzip.is_some();
-    let chunks = stream::unfold(page, |mut page| async move {
-        let chunk = page.chunk()?;
-        Some((chunk, page))
-    });
-    let mut response = Response::new(Body::from_stream(chunks));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=UTF-8"));
-    if gzip {
-        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    }
+    let mut answer = page(&job, Arc::clone(&all), from, end, call.takes_gzip());
+    let headers = answer.headers_mut();
     headers.insert("sforce-numberofrecords", HeaderValue::from(end - from));
     if let Ok(next) = HeaderValue::from_str(&next) {
         headers.insert("sforce-locator", next);
     }
-    Ok(response)
+    Ok(answer)
+}
+
+/// The header line and some rows.
+fn page(job: &Job, all: Arc<[u32]>, from: usize, end: usize, gzip: bool) -> axum::response::Response {
+    let (plan, dialect) = (Arc::clone(&job.plan), job.dialect());
+    let mut next = from;
+    let mut header = true;
+    stream::streamed(stream::CSV, gzip, move |out| {
+        if std::mem::take(&mut header) {
+            rows::csv_header(out, &plan.bound, dialect);
+        }
+        while out.len() < stream::CHUNK && next < end {
+            let stop = (next + STEP).min(end);
+            rows::csv_rows(out, &plan.store, &plan.bound, &all[next..stop], dialect);
+            next = stop;
+        }
+        next < end
+    })
 }
 
 /// `GET /jobs/query/{id}/resultPages`: up to five links, which can be fetched at once.
-pub(in super::super) fn result_pages(call: &Call, id: &str) -> Answer {
+pub(super) fn result_pages(call: &Call, id: &str) -> Answer {
     if call.version < PAGES_SINCE {
         return Err(ApiError::not_found());
     }
     let (job, all) = finished(call, id)?;
     let mut from = locator(call, all.len())?;
-    let at = format!("{}/jobs/query/{}", call.base, job.id);
+    let at = format!("{}/jobs/query/{}", call.base, job.head.id);
     let page = call.org.options.page_rows.max(1);
     let mut links = Vec::new();
     loop {
         let end = (from + page).min(all.len());
-        links.push(json!({ "resultUrl": format!("{at}/results?locator={}&maxRecords={page}", encode(from)) }));
+        links.push(json!({ "resultUrl": format!("{at}/results?locator={}", encode(from)) }));
         from = end;
         if from >= all.len() || links.len() == LINKS {
             break;
@@ -107,16 +96,17 @@ pub(in super::super) fn result_pages(call: &Call, id: &str) -> Answer {
 /// A complete job asked for in its own API version, and its rows.
 fn finished(call: &Call, id: &str) -> Result<(Job, Arc<[u32]>), ApiError> {
     let mut jobs = lock(&call.org.jobs);
-    let job = super::find(&mut jobs.all, id)?;
-    if job.version != call.version {
-        let text = format!("The job was made with API version {}.0; its results are read with the same", job.version);
+    let job = jobs::find(&mut jobs.queries, id)?;
+    if job.head.version != call.version {
+        let text =
+            format!("The job was made with API version {}.0; its results are read with the same", job.head.version);
         return Err(ApiError::new(409, "CONFLICT", text));
     }
     job.look(call.org.clock.now());
-    match job.rows.get() {
+    match job.found.get() {
         Some(rows) if job.state == State::JobComplete => Ok((job.clone(), Arc::clone(&rows.rows))),
         _ => {
-            let text = format!("Results are available when the job is complete; it is {:?}", job.state);
+            let text = format!("Results are available when the job is complete; it is {}", job.state.name());
             Err(ApiError::new(400, "INVALIDJOBSTATE", text))
         }
     }
@@ -133,58 +123,4 @@ fn locator(call: &Call, rows: usize) -> Result<usize, ApiError> {
     let row = bytes.and_then(|bytes| String::from_utf8(bytes).ok()?.parse::<usize>().ok());
     row.filter(|row| *row == 0 || *row < rows)
         .ok_or_else(|| ApiError::new(400, "INVALID_QUERY_LOCATOR", format!("invalid query locator: {text}")))
-}
-
-/// A page that is being sent.
-struct Page {
-    plan: Arc<Plan>,
-    rows: Arc<[u32]>,
-    next: usize,
-    end: usize,
-    dialect: Dialect,
-    gzip: Option<GzEncoder<Vec<u8>>>,
-    state: Progress,
-}
-
-#[derive(PartialEq)]
-enum Progress {
-    Header,
-    Rows,
-    Ended,
-}
-
-impl Page {
-    /// The next bytes; none behind the end.
-    fn chunk(&mut self) -> Option<std::io::Result<Bytes>> {
-        if self.state == Progress::Ended {
-            return None;
-        }
-        let mut out = Vec::with_capacity(CHUNK + (CHUNK >> 3));
-        if self.state == Progress::Header {
-            rows::csv_header(&mut out, &self.plan.bound, self.dialect);
-            self.state = Progress::Rows;
-        }
-        while out.len() < CHUNK && self.next < self.end {
-            let end = (self.next + STEP).min(self.end);
-            rows::csv_rows(&mut out, &self.plan.store, &self.plan.bound, &self.rows[self.next..end], self.dialect);
-            self.next = end;
-        }
-        if self.next == self.end {
-            self.state = Progress::Ended;
-        }
-        match self.gzip.take() {
-            None => Some(Ok(out.into())),
-            Some(encoder) => Some(self.compress(encoder, &out)),
-        }
-    }
-
-    fn compress(&mut self, mut encoder: GzEncoder<Vec<u8>>, plain: &[u8]) -> std::io::Result<Bytes> {
-        encoder.write_all(plain)?;
-        if self.state == Progress::Ended {
-            return Ok(encoder.finish()?.into());
-        }
-        let ready = std::mem::replace(encoder.get_mut(), Vec::with_capacity(CHUNK));
-        self.gzip = Some(encoder);
-        Ok(ready.into())
-    }
 }
