@@ -20,15 +20,21 @@ pub(super) struct RunArguments {
     /// Read whole objects, whatever was read before
     #[arg(long)]
     full: bool,
+    /// Stop when the rows are in the lake, and write nothing to Gainsight; the next run loads them
+    #[arg(long)]
+    land_only: bool,
 }
 
 pub(super) async fn run(shared: Shared, arguments: RunArguments) -> Result<Outcome> {
     let world = shared.world().await?;
-    let options = RunOptions { full: arguments.full };
+    let options = RunOptions { full: arguments.full, land_only: arguments.land_only };
     let jobs = execute(&world, &arguments.name, &options).await?;
     output::rows(shared.format, &[report::jobs_batch(&jobs, shared.format)?])?;
     if shared.format == Format::Table && !shared.quiet {
         explain(&jobs);
+    }
+    if arguments.land_only && jobs.iter().all(|job| job.status == RunStatus::Cancelled) {
+        return Ok(Outcome::Done);
     }
     Ok(if jobs.iter().all(|job| job.status == RunStatus::Success) { Outcome::Done } else { Outcome::Differences })
 }

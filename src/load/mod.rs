@@ -21,6 +21,7 @@
 //! Which rows to write is decided by `matching`; quota windows are kept by [`crate::connect::gainsight::Limiter`].
 
 mod blame;
+mod bodies;
 mod bulk;
 mod cells;
 mod decided;
@@ -67,6 +68,7 @@ use plan::REST_ROWS;
 use sender::Sender;
 use sender::Settled;
 
+pub use bodies::{BodyFormat, bodies};
 pub use plan::{BULK_BYTES, CallPlan, PlannedCalls, Route, Workload, plan_calls};
 pub use reject::{Reject, Stage, code, remedy};
 pub use validate::validate;

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::ledger::{ChainRun, Lease};
 
-use super::job::{RunOptions, alive, load_source};
+use super::job::{RunOptions, alive, load_source, stop_after_landing};
 use super::report::{ChainReport, JobReport};
 use super::source::{LandedSource, Member, land_source, upper_bound};
 use super::world::World;
@@ -62,6 +62,7 @@ async fn run_members(
         };
         let loading = async {
             match landed {
+                Some(Ok(landed)) if options.land_only => stop_after_landing(world, job, lease, landed),
                 Some(Ok(landed)) => load_source(world, job, lease, landed).await,
                 Some(Err(error)) => Err(error),
                 None => Err(Error::bug("a chain has fewer leases than members")),

@@ -34,6 +34,8 @@ use super::world::World;
 pub struct RunOptions {
     /// Read the whole object, whatever the watermark says.
     pub full: bool,
+    /// Stop when the rows are landed; the job's next run loads them.
+    pub land_only: bool,
 }
 
 /// Runs `job` now.
@@ -41,6 +43,9 @@ pub async fn run_job(world: &World, job: &Job, options: &RunOptions) -> Result<J
     let lease = world.ledger.acquire(&job.name)?;
     let work = async {
         let source = land_source(world, job, &lease, None, options).await?;
+        if options.land_only {
+            return stop_after_landing(world, job, &lease, source);
+        }
         load_source(world, job, &lease, source).await
     };
     alive(world, std::slice::from_ref(&lease), work).await
@@ -66,6 +71,35 @@ pub(super) async fn alive<T>(world: &World, leases: &[Lease], work: impl Future<
         done = work => done,
         error = beat => Err(error),
     }
+}
+
+/// Ends a run whose rows are landed before anything is loaded. The job's next run goes on from there.
+pub(super) fn stop_after_landing(world: &World, job: &Job, lease: &Lease, source: LandedSource) -> Result<JobReport> {
+    let counters = Counters {
+        extracted: source.landed.rows - source.landed.deleted,
+        deleted: source.landed.deleted,
+        ..Counters::default()
+    };
+    let outcome = Outcome {
+        status: RunStatus::Cancelled,
+        counters,
+        calls: source.calls.clone(),
+        error: None,
+        watermark: None,
+        pending: None,
+    };
+    world.ledger.finish_run(lease, &source.run.id, &outcome)?;
+    Ok(JobReport {
+        run: source.run.id,
+        job: job.name.clone(),
+        status: outcome.status,
+        counters,
+        calls: source.calls,
+        seconds: source.seconds,
+        rejects: BTreeMap::new(),
+        full: source.run.full,
+        error: None,
+    })
 }
 
 /// The second half of a job: mirrors, verdicts, load, outcome.

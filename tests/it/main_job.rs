@@ -57,6 +57,26 @@ fn a_second_run_sends_nothing_and_a_full_one_finds_everything_unchanged() {
 }
 
 #[test]
+fn rows_can_be_landed_first_and_loaded_later() {
+    let scene = Scene::new();
+    let nothing = scene.contents();
+    let landed = scene.run(&["run", CHAIN, "--land-only", "--format", "json"]);
+    assert_eq!(landed.code, 0, "{}", landed.stderr);
+    assert_eq!(scene.contents(), nothing);
+    let loaded = scene.run(&["run", CHAIN, "--format", "json"]);
+    assert_eq!(loaded.code, 1, "{}", loaded.stderr);
+    for (first, second) in json(&landed.stdout).iter().zip(&json(&loaded.stdout)) {
+        assert_eq!((&first["status"], &first["inserted"]), (&"cancelled".into(), &0.into()), "{first}");
+        assert_eq!(
+            (&first["run"], &first["extracted"], &first["deleted"]),
+            (&second["run"], &second["extracted"], &second["deleted"])
+        );
+        assert!(second["inserted"].as_u64().unwrap() > 0, "{second}");
+        assert!(!second["calls"].as_str().unwrap().contains("sf_bulk"), "{second}");
+    }
+}
+
+#[test]
 fn rejects_can_be_read_as_csv_with_every_input_column() {
     let scene = Scene::new();
     scene.run(&["run", CHAIN]);

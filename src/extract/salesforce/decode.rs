@@ -52,6 +52,15 @@ pub(super) struct PageDecoder {
     counts: PageCounts,
 }
 
+/// Decodes one whole page, header included, into batches of at most `batch_rows` rows.
+pub fn decode_page(schema: &SchemaRef, page: &[u8], batch_rows: usize) -> Result<Vec<RecordBatch>> {
+    let mut decoder = PageDecoder::new(schema, batch_rows)?;
+    let mut batches = Vec::new();
+    decoder.feed(page, &mut batches)?;
+    decoder.finish(&mut batches)?;
+    Ok(batches)
+}
+
 impl PageDecoder {
     pub(super) fn new(schema: &SchemaRef, batch_rows: usize) -> Result<Self> {
         let batch_rows = batch_rows.max(1);

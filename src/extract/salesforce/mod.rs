@@ -28,6 +28,7 @@ mod read;
 mod soql;
 mod types;
 
+pub use decode::decode_page;
 pub use prepare::Prepared;
 pub use prepare::SourceRequest;
 pub use prepare::prepare;

@@ -1,4 +1,4 @@
-//! What only a sandbox has, under `/__sandbox/`: counts, calls, dumps, switches and limits. No login, no quota.
+//! What only a sandbox has, under `/__sandbox/`: counts, calls, dumps, emptying, switches and limits. No login, no quota.
 
 use std::sync::Arc;
 
@@ -64,6 +64,30 @@ pub(super) async fn dump(State(tenant): State<Arc<Tenant>>, Path(name): Path<Str
         }
     });
     Ok(([("content-type", "application/x-ndjson")], Body::from_stream(pieces)).into_response())
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Emptying {
+    #[serde(default)]
+    objects: Vec<String>,
+}
+
+/// `POST /__sandbox/empty`: the records of the `objects` named, or of all, were never there. Their ids begin anew and no
+/// log tells of them; lookups of other records stay as they are.
+pub(super) async fn empty(State(tenant): State<Arc<Tenant>>, body: Bytes) -> Result<Response, Reply> {
+    let order = if body.is_empty() { Ok(Emptying::default()) } else { serde_json::from_slice::<Emptying>(&body) };
+    let order = match order {
+        Ok(order) => order,
+        Err(error) => return Ok(wrong(error.to_string())),
+    };
+    let mut objects = order.objects.iter().map(|name| tenant.object(name)).collect::<Result<Vec<_>, _>>()?;
+    if objects.is_empty() {
+        objects = (0..tenant.catalog.objects.len()).collect();
+        tenant.people_jobs.forget();
+    }
+    tenant.write().empty(&tenant.catalog, &objects);
+    Ok(counts(State(tenant)).await)
 }
 
 /// `GET /__sandbox/switches`.

@@ -14,8 +14,8 @@
 //! * What no page documents is a named switch ([`Switches`]) with a default that can be defended.
 //! * A million people and as many company people stay well under a gigabyte; a page of 5,000 rows costs its own rows.
 //!
-//! Everything that only a sandbox has lies under `/__sandbox/`: `calls`, `counts`, `dump/{object}`, `switches`,
-//! `quotas`, `faults` and `clock`.
+//! Everything that only a sandbox has lies under `/__sandbox/`: `calls`, `counts`, `dump/{object}`, `empty`,
+//! `switches`, `quotas`, `faults` and `clock`.
 
 mod bulk_export;
 mod bulk_file;

@@ -36,6 +36,13 @@ pub(super) struct PeopleJobs {
     jobs: Mutex<HashMap<String, Job>>,
 }
 
+impl PeopleJobs {
+    /// As if no call had been made.
+    pub(super) fn forget(&self) {
+        lock(&self.jobs).clear();
+    }
+}
+
 #[derive(Debug)]
 struct Job {
     /// Status polls that still say `IN_PROGRESS`.

@@ -57,6 +57,7 @@ pub(super) fn router(tenant: &Arc<Tenant>) -> Router {
         .route("/__sandbox/calls", get(control::calls))
         .route("/__sandbox/counts", get(control::counts))
         .route("/__sandbox/dump/{object}", get(control::dump))
+        .route("/__sandbox/empty", post(control::empty))
         .route("/__sandbox/switches", get(control::switches).put(control::set_switches))
         .route("/__sandbox/faults", get(mishap::list).post(mishap::arm).delete(mishap::disarm))
         .route("/__sandbox/quotas", get(control::quotas).put(control::set_quotas));

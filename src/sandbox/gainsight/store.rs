@@ -37,7 +37,6 @@ pub(super) struct Referenced;
 impl Store {
     /// A tenant without records.
     pub(super) fn new(catalog: &Catalog) -> Self {
-        let users = catalog.object("gsuser").map_or(0, |at| catalog.objects[at].code);
         let log = catalog.object("record_delete_log").and_then(|object| {
             let fields = &catalog.objects[object];
             Some(Log {
@@ -48,7 +47,17 @@ impl Store {
                 kept_from: 0,
             })
         });
-        Self { tables: catalog.objects.iter().map(|object| Table::new(object, users)).collect(), log }
+        Self { tables: (0..catalog.objects.len()).map(|object| new_table(catalog, object)).collect(), log }
+    }
+
+    /// Makes the tables of these objects as they were at the start.
+    pub(super) fn empty(&mut self, catalog: &Catalog, objects: &[usize]) {
+        for object in objects {
+            self.tables[*object] = new_table(catalog, *object);
+            if let Some(log) = self.log.as_mut().filter(|log| log.object == *object) {
+                log.kept_from = 0;
+            }
+        }
     }
 
     /// The value at the end of a path that begins at a row; null where a lookup on the way is.
@@ -138,4 +147,9 @@ impl Store {
             }
         }
     }
+}
+
+fn new_table(catalog: &Catalog, object: usize) -> Table {
+    let users = catalog.object("gsuser").map_or(0, |at| catalog.objects[at].code);
+    Table::new(&catalog.objects[object], users)
 }

@@ -191,3 +191,23 @@ async fn mishaps_come_as_often_as_ordered() {
     let armed = caller.get("/__sandbox/faults").await.json();
     assert!(armed.as_array().unwrap().iter().all(|one| one["fired"] == 1));
 }
+
+#[tokio::test]
+async fn an_emptied_tenant_is_as_new() {
+    let caller = Caller::new().await;
+    let first = caller.insert("company", json!([{"Name": "A"}, {"Name": "B"}])).await;
+    caller
+        .put("/v1/peoplemgmt/v1.0/people", json!({"Email": "a@x.org", "companies": [{"Company_ID": first[0]}]}))
+        .await;
+    let emptied = caller.post("/__sandbox/empty", json!({"objects": ["person", "company_person"]})).await.json();
+    assert_eq!(
+        (&emptied["person"], &emptied["company_person"], &emptied["company"]),
+        (&json!(0), &json!(0), &json!(2))
+    );
+    assert_eq!(caller.names(json!({"name": "Gsid", "value": [first[1]], "operator": "EQ"})).await, ["B"]);
+    caller.delete(&format!("/v1/data/objects/company/{}", first[1])).await;
+    caller.post("/__sandbox/empty", json!({})).await;
+    assert_eq!((caller.count("company").await, caller.count("record_delete_log").await), (0, 0));
+    assert_eq!(caller.insert("company", json!([{"Name": "C"}])).await, first[..1]);
+    assert_eq!(caller.post("/__sandbox/empty", json!({"objects": ["nothing"]})).await.status, StatusCode::NOT_FOUND);
+}

@@ -1,0 +1,1 @@
+"""The pipeline by hand: the one to beat."""

@@ -1,0 +1,1 @@
+"""The end-to-end benchmark; `../run` starts it."""

@@ -1,0 +1,91 @@
+"""The floor: curl and nothing else. The same result pages to /dev/null; the same bodies to the tenant."""
+
+import json
+import time
+import urllib.parse
+import urllib.request
+
+API = "/services/data/v62.0"
+
+
+def token(org):
+    form = urllib.parse.urlencode({
+        "grant_type": "refresh_token", "client_id": org["client_id"], "client_secret": org["client_secret"],
+        "refresh_token": org["refresh_token"],
+    })
+    with urllib.request.urlopen(f"{org['url'].rstrip('/')}/services/oauth2/token", form.encode()) as answer:
+        return json.load(answer)["access_token"]
+
+
+class Pages:
+    """The result pages of one query job."""
+
+    def __init__(self, bench, org, columns, name="Contact"):
+        self.bench, self.org, self.name = bench, org, name
+        self.soql = f"SELECT {', '.join(columns)} FROM {name}"
+        self.config = bench.work / "floor-pages.curl"
+        self.token = token(org)
+
+    def _ask(self, path, body=None):
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.org["url"].rstrip("/") + path, data, headers)
+        with urllib.request.urlopen(request, timeout=600) as answer:
+            return json.load(answer)
+
+    def prepare(self):
+        """A job that is complete, and a list of its pages for curl."""
+        job = self._ask(f"{API}/jobs/query", {"operation": "queryAll", "query": self.soql})["id"]
+        while self._ask(f"{API}/jobs/query/{job}")["state"] != "JobComplete":
+            time.sleep(0.02)
+        links, path = [], f"{API}/jobs/query/{job}/resultPages"
+        while path:
+            answer = self._ask(path)
+            links += [page["resultUrl"] for page in answer["resultPages"]]
+            path = answer.get("nextRecordsUrl")
+        lines = [f'header = "Authorization: Bearer {self.token}"']
+        for link in links:
+            lines += [f'url = "{self.org["url"].rstrip("/")}{link}"', 'output = "/dev/null"']
+        self.config.write_text("\n".join(lines) + "\n")
+
+    def fetch(self):
+        command = ["curl", "--silent", "--show-error", "--fail", "--parallel", "--parallel-max", "4",
+                   "--write-out", "%{size_download}\\n", "--config", self.config]
+        return self.bench.measured("floor-pages", command)
+
+    def bytes(self):
+        self.prepare()
+        return sum(int(line) for line in self.fetch().stdout.split())
+
+
+class Bodies:
+    """Bodies that the pipeline by hand sent and wrote down, for curl to send again."""
+
+    def __init__(self, bench, tenant, folder, name, at_once=8):
+        self.bench, self.name, self.at_once = bench, name, at_once
+        each = []
+        url = tenant["url"].rstrip("/")
+        for call in (folder / "calls.tsv").read_text().splitlines():
+            method, path, file = call.split("\t")
+            if path.startswith("/v3/exports") or "/query/" in path:
+                continue
+            request = [f'url = "{url}{path}"', f'request = "{method}"', 'output = "/dev/null"']
+            request += [f'header = "AccessKey: {tenant["access_key"]}"', 'header = "Expect:"']
+            if file.endswith(".csv"):
+                job = next(job["id"] for job in tenant["bulk_jobs"] if job["object"] == "company")
+                request += [
+                    f'header = "loginName: {tenant["bulk_login"]}"', f'header = "appOrgId: {tenant["bulk_org_id"]}"',
+                    f'form = "jobId={job}"', f'form = "file=@{folder / file};type=text/csv"',
+                ]
+                request.remove(f'request = "{method}"')
+            else:
+                request += ['header = "Content-Type: application/json"', f'upload-file = "{folder / file}"']
+            each.append("\n".join(request))
+        self.calls = len(each)
+        self.config = bench.work / f"floor-{name}.curl"
+        self.config.write_text("\nnext\n".join(each) + "\n")
+
+    def send(self):
+        command = ["curl", "--silent", "--show-error", "--fail", "--parallel", "--parallel-max", str(self.at_once),
+                   "--config", self.config]
+        return self.bench.measured(f"floor-{self.name}", command)

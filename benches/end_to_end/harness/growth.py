@@ -1,0 +1,49 @@
+"""Does a row cost the same whatever their number? Extract and land, and the whole chain, at growing sizes."""
+
+from . import sandboxes
+from .bench import OURS
+from .extract import World as ExtractWorld
+from .projects import CHAIN
+from .measure import Contender
+from .whole import World as WholeWorld
+
+
+def section(bench):
+    sizes = bench.sizes.growth
+    bench.title("growth: " + ", ".join(f"{size:,}" for size in sizes) + " contacts")
+    points = []
+    for size in sizes:
+        repeats = 3 if size <= 300_000 else 2
+        extract = ExtractWorld(bench, size, f"growth-extract-{size}")
+        landed = bench.compete(f"growth_extract_{size}", [extract.ours()], repeats=repeats)[OURS]
+        bench.stop(extract.box)
+        world = WholeWorld(bench, size, accounts=max(10, size // 5), users=max(10, size // 50), name=f"growth-{size}")
+
+        def fresh(world=world):
+            world.project.forget()
+            sandboxes.empty(world.ours)
+
+        contender = Contender(OURS, lambda world=world: world.run("run", CHAIN), fresh)
+        # The largest take minutes: what the sandboxes' memory costs at first touch is told apart by one warm-up all the same.
+        chain = bench.compete(f"growth_chain_{size}", [contender], repeats=repeats if size <= 1_000_000 else 1)[OURS]
+        world.stop()
+        points.append({
+            "contacts": size,
+            "extract_seconds": landed.median(), "extract_peak": landed.median("peak"),
+            "chain_seconds": chain.median(), "chain_peak": chain.median("peak"),
+        })
+    bench.sections["growth"] = {"points": points}
+    flat(bench, points)
+    return points
+
+
+def flat(bench, points):
+    """Time per row from 100,000 contacts on, as far from the least as the largest is; memory against the limit set."""
+    large = [point for point in points if point["contacts"] >= 100_000] or points[-1:]
+    for what, label in (("extract", "extract + land"), ("chain", "the chain")):
+        costs = [point[f"{what}_seconds"] / point["contacts"] for point in large]
+        bench.target("growth", f"time per row of {label}, largest ÷ least", max(costs), min(costs), 1.2)
+        peaks = [point[f"{what}_peak"] / point["contacts"] for point in large]
+        # The limit is 2 GB for sorts and joins; memory per row may fall, and must not grow.
+        bench.target("growth", f"memory per row of {label}, at the largest ÷ at the least size", peaks[-1], peaks[0], 1.2)
+    bench.target("growth", "peak memory of the chain, of 3 GB (2 GB for joins and sorts)", large[-1]["chain_peak"], 3e9, 1.0)
