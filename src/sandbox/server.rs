@@ -17,12 +17,16 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use chrono::TimeDelta;
+use hyper::body::Incoming;
+use hyper::service::Service;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::spoiled;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::error::Result;
@@ -139,7 +143,7 @@ async fn serve(stream: TcpStream, routes: Router, mut stopped: watch::Receiver<b
         hyper::server::conn::http1::Builder::new()
             .auto_date_header(false)
             .timer(TokioTimer::new())
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes))
+            .serve_connection(TokioIo::new(stream), service_fn(|request| answer(routes.clone(), request)))
     );
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -153,9 +157,26 @@ async fn serve(stream: TcpStream, routes: Router, mut stopped: watch::Receiver<b
     }
 }
 
+/// A call that ends in a closed connection.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection is cut on order")]
+struct CutOnOrder;
+
+/// Has a call answered; the error closes the connection without a byte.
+async fn answer(routes: Router, request: hyper::Request<Incoming>) -> std::result::Result<Response, CutOnOrder> {
+    let response = TowerToHyperService::new(routes).call(request).await.unwrap_or_else(|never| match never {});
+    match response.extensions().get() {
+        Some(spoiled::Cut) => Err(CutOnOrder),
+        None => Ok(response),
+    }
+}
+
 /// Puts the sandbox's own time on every answer.
 async fn stamp(State(clock): State<Clock>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
+    if response.extensions().get::<spoiled::OwnDate>().is_some() {
+        return response;
+    }
     // IMF-fixdate, RFC 9110 §5.6.7.
     let date = clock.now().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
     if let Ok(value) = HeaderValue::from_str(&date) {

@@ -18,6 +18,7 @@ mod load;
 mod main_job;
 mod matching;
 mod reference_model;
+mod sandbox_doors;
 mod sandbox_gainsight;
 mod sandbox_salesforce;
 mod support;

@@ -31,7 +31,6 @@ mod gate;
 mod gsid;
 mod json;
 mod meta;
-mod mishap;
 mod objects;
 mod people;
 mod people_jobs;
@@ -66,6 +65,8 @@ use crate::clock::Clock;
 use crate::clock::random_id;
 use crate::error::Error;
 use crate::error::Result;
+use crate::sandbox::faults::Faults;
+use crate::sandbox::faults::NoEffect;
 use crate::sandbox::server::Server;
 
 pub use self::bulk_import::BulkJob;
@@ -209,7 +210,8 @@ pub async fn serve(options: TenantOptions, address: SocketAddr) -> Result<Runnin
         options.bulk_jobs.into_iter().map(|job| KnownJob { object: job.object, id: job.id, keys: job.keys }).collect();
     let clock = options.clock;
     let tenant = Arc::new(Tenant::new(catalog, options.switches, quota, clock.clone(), logins, imports));
-    let server = Server::start(routes::router(&tenant), clock, address).await?;
+    let routes = Arc::new(Faults::<NoEffect>::default()).over(routes::router(&tenant));
+    let server = Server::start(routes, clock, address).await?;
     let url = Url::parse(&server.url()).map_err(|error| Error::bug("the sandbox has no address").source(error))?;
     let mut tasks = JoinSet::new();
     for queue in queues {

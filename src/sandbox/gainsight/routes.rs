@@ -14,7 +14,6 @@ use super::bulk_import;
 use super::control;
 use super::gate;
 use super::meta;
-use super::mishap;
 use super::objects;
 use super::people;
 use super::people_jobs;
@@ -59,11 +58,6 @@ pub(super) fn router(tenant: &Arc<Tenant>) -> Router {
         .route("/__sandbox/dump/{object}", get(control::dump))
         .route("/__sandbox/empty", post(control::empty))
         .route("/__sandbox/switches", get(control::switches).put(control::set_switches))
-        .route("/__sandbox/faults", get(mishap::list).post(mishap::arm).delete(mishap::disarm))
         .route("/__sandbox/quotas", get(control::quotas).put(control::set_quotas));
-    api.merge(open)
-        .fallback(gate::nowhere)
-        .layer(middleware::from_fn_with_state(Arc::clone(tenant), mishap::befall))
-        .layer(DefaultBodyLimit::disable())
-        .with_state(Arc::clone(tenant))
+    api.merge(open).fallback(gate::nowhere).layer(DefaultBodyLimit::disable()).with_state(Arc::clone(tenant))
 }

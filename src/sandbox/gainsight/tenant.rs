@@ -17,7 +17,6 @@ use super::bulk_export::Exports;
 use super::bulk_import::Imports;
 use super::catalog::Catalog;
 use super::json::Show;
-use super::mishap::Mishaps;
 use super::people_jobs::PeopleJobs;
 use super::quota::Quota;
 use super::reply::INVALID_FIELD;
@@ -39,7 +38,6 @@ pub(super) struct Tenant {
     pub(super) imports: Imports,
     pub(super) exports: Exports,
     pub(super) people_jobs: PeopleJobs,
-    pub(super) mishaps: Mishaps,
 }
 
 /// The tenant's credentials.
@@ -75,7 +73,6 @@ impl Tenant {
             imports,
             exports: Exports::default(),
             people_jobs: PeopleJobs::default(),
-            mishaps: Mishaps::default(),
         }
     }
 

@@ -161,6 +161,7 @@ fn run(call: &Call, method: &str, url: &str, body: Option<&Value>, workspace: Op
         query: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
         headers: axum::http::HeaderMap::new(),
         body: body.filter(|body| !body.is_null()).map(|body| Bytes::from(body.to_string())).unwrap_or_default(),
+        due: call.due.clone(),
     };
     match rest::route_now(&sub, &method, rest) {
         Ok(response) => opened(response),

@@ -33,6 +33,11 @@ impl ApiError {
         json!({ "statusCode": self.code, "message": self.message, "fields": self.fields.as_deref().unwrap_or_default() })
     }
 
+    /// The day's API requests are used up.
+    pub(crate) fn requests_exceeded() -> Self {
+        Self::new(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
+    }
+
     /// Nothing is at this address.
     pub(crate) fn not_found() -> Self {
         Self::new(404, "NOT_FOUND", "The requested resource does not exist")

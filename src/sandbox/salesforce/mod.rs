@@ -19,6 +19,7 @@ mod collections;
 mod composite;
 mod control;
 mod describe;
+mod effects;
 mod error;
 mod format;
 mod generate;
@@ -41,6 +42,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 
+use super::faults::Faults;
 use super::server;
 use super::server::Server;
 use crate::clock::Clock;
@@ -114,6 +116,7 @@ pub async fn serve(options: OrgOptions, address: SocketAddr) -> Result<RunningOr
     let org = made.map_err(|cause| Error::bug("the sandbox's records could not be made").source(cause))??;
     let org = Arc::new(org);
     let routes = rest::routes(Arc::clone(&org));
+    let routes = Arc::new(Faults::<effects::Effect>::default()).over(routes);
     let server = Server::on(bound, routes, org.clock.clone());
     Ok(RunningOrg { org, server })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
+use std::collections::HashSet;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -51,6 +52,8 @@ pub(crate) struct Org {
     pub(crate) logins: Mutex<Logins>,
     pub(crate) jobs: Mutex<Jobs>,
     pub(crate) cursors: Mutex<VecDeque<(String, Arc<Cursor>)>>,
+    /// Locators that a fault has ended, by the query that they belong to.
+    pub(crate) dead_locators: Mutex<HashSet<String>>,
     limits: Mutex<Limits>,
     calls: Mutex<BTreeMap<String, u64>>,
     /// The PEM of the key whose owner may log in by JWT.
@@ -115,6 +118,7 @@ impl Org {
             logins: Mutex::new(logins),
             jobs: Mutex::default(),
             cursors: Mutex::default(),
+            dead_locators: Mutex::default(),
             limits: Mutex::new(Limits {
                 since: now,
                 requests: 0,
@@ -200,7 +204,7 @@ impl Org {
         }
         let info = format!("api-usage={}/{}", limits.requests, limits.max_requests);
         if spent {
-            return (Err(ApiError::new(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")), info);
+            return (Err(ApiError::requests_exceeded()), info);
         }
         (Ok(()), info)
     }

@@ -70,6 +70,9 @@ pub(super) fn next(call: &Call, locator: &str) -> Answer {
     let dead = || ApiError::new(400, "INVALID_QUERY_LOCATOR", "invalid query locator");
     let (id, from) = locator.rsplit_once('-').ok_or_else(dead)?;
     let from: usize = from.parse().map_err(|_| dead())?;
+    if call.locator_is_dead(locator) {
+        return Err(dead());
+    }
     let cursors = lock(&call.org.cursors);
     let cursor =
         cursors.iter().find(|(known, _)| known == id).map(|(_, cursor)| Arc::clone(cursor)).ok_or_else(dead)?;

@@ -37,6 +37,8 @@ use super::collections;
 use super::composite;
 use super::control;
 use super::describe;
+use super::effects;
+use super::effects::Effect;
 use super::error::ApiError;
 use super::oauth;
 use super::org::Org;
@@ -49,6 +51,9 @@ use super::soql;
 use super::store::Store;
 use super::tree;
 use super::write::Caller;
+use crate::sandbox::faults::Due;
+use crate::sandbox::spoiled::html;
+use crate::sandbox::spoiled::takes_gzip;
 
 /// The oldest and the newest API version that the org speaks.
 const VERSIONS: std::ops::RangeInclusive<u32> = 31..=67;
@@ -74,6 +79,8 @@ pub(super) struct Call {
     pub(super) query: Vec<(String, String)>,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
+    /// Faults that may befall it.
+    pub(super) due: Option<Due<Effect>>,
 }
 
 pub(super) type Answer = Result<Response, ApiError>;
@@ -97,7 +104,7 @@ impl Call {
 
     /// Who writes, at this moment.
     pub(super) fn caller(&self) -> Caller {
-        let now = self.org.clock.now().timestamp();
+        let now = self.writes_at().timestamp();
         Caller { user: self.session.user, now, access: Arc::clone(&self.access) }
     }
 
@@ -123,32 +130,24 @@ impl Call {
     }
 }
 
-fn takes_gzip(headers: &HeaderMap) -> bool {
-    let offered = headers.get_all("accept-encoding").iter().filter_map(|value| value.to_str().ok());
-    offered.flat_map(|value| value.split(',')).any(|one| {
-        let (name, weight) = one.split_once(';').unwrap_or((one, ""));
-        name.trim().eq_ignore_ascii_case("gzip") && !matches!(weight.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
-    })
-}
-
 /// All paths of the org.
 pub(super) fn routes(org: Arc<Org>) -> Router {
     control::routes().fallback(handle).with_state(org)
 }
 
 async fn handle(State(org): State<Arc<Org>>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let uri = parts.uri.path_and_query().map_or("", |uri| uri.as_str());
     let headers: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     // The edge answers these before any API is asked, in HTML.
     if uri.len() > LONGEST_URI {
-        return html(StatusCode::URI_TOO_LONG, "URI Too Long");
+        return html(StatusCode::URI_TOO_LONG);
     }
     if uri.len() + headers > LONGEST_URI {
-        return html(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Request Header Fields Too Large");
+        return html(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
     }
     let Ok(body) = to_bytes(body, LARGEST_BODY).await else {
-        return html(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
+        return html(StatusCode::PAYLOAD_TOO_LARGE);
     };
     let query: Vec<(String, String)> =
         form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
@@ -166,7 +165,8 @@ async fn handle(State(org): State<Arc<Org>>, request: Request) -> Response {
         }
         (method, ["services", "data", version, rest @ ..]) => {
             let gzip = takes_gzip(&parts.headers);
-            let mut answer = data(&org, method, version, rest, query, parts.headers, body).await;
+            let due = parts.extensions.remove();
+            let mut answer = data(&org, method, version, rest, query, parts.headers, body, due).await;
             if gzip {
                 answer = compressed(answer).await;
             }
@@ -197,11 +197,6 @@ pub(super) fn percent_decoded(segment: &str) -> std::borrow::Cow<'_, str> {
         }
     }
     String::from_utf8_lossy(&bytes).into_owned().into()
-}
-
-fn html(status: StatusCode, text: &str) -> Response {
-    let body = format!("<html><head><title>Error</title></head><body><h1>{text}</h1></body></html>");
-    (status, [(CONTENT_TYPE, "text/html; charset=UTF-8")], body).into_response()
 }
 
 /// Compresses a whole JSON answer; bulk results compress themselves as they go.
@@ -238,20 +233,30 @@ async fn data(
     query: Vec<(String, String)>,
     headers: HeaderMap,
     body: Bytes,
+    due: Option<Due<Effect>>,
 ) -> Response {
     org.count(if rest.first() == Some(&"jobs") { "bulk" } else { "rest" });
     let Some(number) = self::version(version) else { return ApiError::not_found().into_response() };
-    let session = match org.session(oauth::bearer_token(&headers).unwrap_or_default()) {
+    let token = oauth::bearer_token(&headers).unwrap_or_default();
+    let ends = |effect: &Effect| matches!(effect, Effect::SessionEnds).then_some(());
+    if org.session(token).is_ok() && effects::take(due.as_ref(), ends).is_some() {
+        lock(&org.logins).sessions.remove(token);
+    }
+    let session = match org.session(token) {
         Ok(session) => session,
         Err(refused) => return refused.into_response(),
     };
-    let (allowed, info) = org.request();
+    let (mut allowed, info) = org.request();
+    let exceeded = |effect: &Effect| matches!(effect, Effect::RequestLimitExceeded).then_some(());
+    if effects::take(due.as_ref(), exceeded).is_some() {
+        allowed = Err(ApiError::requests_exceeded());
+    }
     let mut answer = match allowed.and_then(|()| unpacked(&headers, body)) {
         Ok(body) => {
             let base = format!("/services/data/{version}");
             let access = org.access(session.user);
             let org = Arc::clone(org);
-            let call = Call { org, session, access, workspace: None, version: number, base, query, headers, body };
+            let call = Call { org, session, access, workspace: None, version: number, base, query, headers, body, due };
             route(call, method, rest).await.unwrap_or_else(IntoResponse::into_response)
         }
         Err(refused) => refused.into_response(),

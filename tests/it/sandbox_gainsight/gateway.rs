@@ -1,4 +1,4 @@
-//! Logins, quotas, metadata and mishaps.
+//! Logins, quotas, metadata and faults.
 
 use chrono::DateTime;
 use chrono::TimeDelta;
@@ -165,7 +165,7 @@ async fn quotas_are_windows_on_the_clock() {
 }
 
 #[tokio::test]
-async fn mishaps_come_as_often_as_ordered() {
+async fn faults_come_as_often_as_ordered() {
     let caller = Caller::new().await;
     let order = |what: Json| {
         let body = json!({"method": "POST", "path": "/v1/data/objects/company", "times": 1, "what": what});

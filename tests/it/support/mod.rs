@@ -1,5 +1,6 @@
 //! What several tests share.
 
+pub(crate) mod caller;
 pub(crate) mod cutting;
 pub(crate) mod flaky;
 pub(crate) mod hiding;

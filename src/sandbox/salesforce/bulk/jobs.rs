@@ -100,6 +100,7 @@ pub(super) enum State {
     InProgress,
     JobComplete,
     Aborted,
+    Failed,
 }
 
 impl State {
@@ -109,11 +110,12 @@ impl State {
             Self::InProgress => "InProgress",
             Self::JobComplete => "JobComplete",
             Self::Aborted => "Aborted",
+            Self::Failed => "Failed",
         }
     }
 
     pub(super) fn has_ended(self) -> bool {
-        matches!(self, Self::JobComplete | Self::Aborted)
+        matches!(self, Self::JobComplete | Self::Aborted | Self::Failed)
     }
 }
 

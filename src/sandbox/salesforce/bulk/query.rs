@@ -19,6 +19,8 @@ use super::jobs::Csv;
 use super::jobs::Head;
 use super::jobs::State;
 use super::refused;
+use crate::sandbox::salesforce::effects::Fate;
+use crate::sandbox::salesforce::effects::Look;
 use crate::sandbox::salesforce::error::ApiError;
 use crate::sandbox::salesforce::org::Org;
 use crate::sandbox::salesforce::org::lock;
@@ -41,6 +43,9 @@ pub(crate) struct Job {
     pub(super) state: State,
     /// Polls that will still find it in progress.
     polls: u32,
+    /// What a fault has ordered for it.
+    fate: Option<Fate>,
+    error: Option<String>,
     pub(super) plan: Arc<Plan>,
     pub(super) found: Found,
 }
@@ -109,7 +114,8 @@ pub(super) fn create(call: &Call) -> Answer {
     jobs.forget_old(call.org.clock.now());
     let head = Head::new(call, jobs.next_id(), operation, plan.object().to_owned());
     let polls = call.org.options.polls_in_progress;
-    let job = Job { head, csv, state: State::UploadComplete, polls, plan, found };
+    let (state, fate) = (State::UploadComplete, call.fate());
+    let job = Job { head, csv, state, polls, fate, error: None, plan, found };
     let shown = job.brief();
     jobs.queries.insert(job.head.id, job);
     Ok(axum::Json(shown).into_response())
@@ -121,7 +127,14 @@ impl Job {
         if self.state.has_ended() {
             return;
         }
-        let state = if self.polls > 0 || self.found.get().is_none() { State::InProgress } else { State::JobComplete };
+        let state = match self.fate.as_mut().map_or(Look::Free, Fate::look) {
+            Look::Failed(message) => {
+                self.error = Some(message);
+                State::Failed
+            }
+            Look::Free if self.polls == 0 && self.found.get().is_some() => State::JobComplete,
+            Look::Free | Look::InProgress => State::InProgress,
+        };
         self.polls = self.polls.saturating_sub(1);
         self.set(state, now);
     }
@@ -161,6 +174,9 @@ impl Job {
             ("retries", json!(0)),
             ("totalProcessingTime", json!(done.map_or(0, |done| done.millis))),
         ]));
+        if let Some(error) = &self.error {
+            all.insert("errorMessage".to_owned(), json!(error));
+        }
         all
     }
 }

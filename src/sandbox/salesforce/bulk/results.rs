@@ -16,6 +16,7 @@ use super::jobs::State;
 use super::query::Job;
 use super::stream;
 use crate::sandbox::salesforce::error::ApiError;
+use crate::sandbox::salesforce::ids::Id;
 use crate::sandbox::salesforce::org::lock;
 use crate::sandbox::salesforce::rest::Answer;
 use crate::sandbox::salesforce::rest::Call;
@@ -31,7 +32,7 @@ const LINKS: usize = 5;
 /// `GET /jobs/query/{id}/results?locator=&maxRecords=`.
 pub(super) fn results(call: &Call, id: &str) -> Answer {
     let (job, all) = finished(call, id)?;
-    let from = locator(call, all.len())?;
+    let from = locator(call, job.head.id, all.len())?;
     let most = match call.parameter("maxRecords") {
         None => call.org.options.page_rows,
         Some(text) => text.parse().ok().filter(|most| *most > 0).ok_or_else(|| {
@@ -73,7 +74,7 @@ pub(super) fn result_pages(call: &Call, id: &str) -> Answer {
         return Err(ApiError::not_found());
     }
     let (job, all) = finished(call, id)?;
-    let mut from = locator(call, all.len())?;
+    let mut from = locator(call, job.head.id, all.len())?;
     let at = format!("{}/jobs/query/{}", call.base, job.head.id);
     let page = call.org.options.page_rows.max(1);
     let mut links = Vec::new();
@@ -117,10 +118,11 @@ fn encode(row: usize) -> String {
 }
 
 /// The row that the locator of a request names; the first without one.
-fn locator(call: &Call, rows: usize) -> Result<usize, ApiError> {
+fn locator(call: &Call, job: Id, rows: usize) -> Result<usize, ApiError> {
     let Some(text) = call.parameter("locator") else { return Ok(0) };
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).ok();
     let row = bytes.and_then(|bytes| String::from_utf8(bytes).ok()?.parse::<usize>().ok());
-    row.filter(|row| *row == 0 || *row < rows)
+    let alive = !call.locator_is_dead(&format!("{job} {text}"));
+    row.filter(|row| alive && (*row == 0 || *row < rows))
         .ok_or_else(|| ApiError::new(400, "INVALID_QUERY_LOCATOR", format!("invalid query locator: {text}")))
 }

@@ -1,0 +1,3 @@
+//! The doors of the Salesforce sandbox: faults on order, limits, TLS and logins.
+
+mod faults;
