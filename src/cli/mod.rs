@@ -11,6 +11,7 @@ mod check;
 mod demo;
 mod init;
 mod output;
+mod plan;
 mod progress;
 mod reconcile;
 mod report;
@@ -72,6 +73,8 @@ enum Verb {
     Init(init::InitArguments),
     /// Report every problem of the project
     Check(check::CheckArguments),
+    /// All of a run but the write: verdicts, what differs, the SOQL and SQL, the calls; or what the quotas allow
+    Plan(plan::PlanArguments),
     /// Run a job or a chain; resumes what a crash left
     Run(run::RunArguments),
     /// Compare both sides of a job by key
@@ -130,6 +133,7 @@ async fn dispatch(arguments: Arguments) -> Result<Outcome> {
         Verb::Sandbox(verb) => Box::pin(sandbox::sandbox(shared, verb)).await,
         Verb::Init(verb) => init::init(&shared, verb),
         Verb::Check(verb) => check::check(&shared, verb).await,
+        Verb::Plan(verb) => Box::pin(plan::plan(shared, verb)).await,
         Verb::Run(verb) => Box::pin(run::run(shared, verb)).await,
         Verb::Reconcile(verb) => Box::pin(reconcile::reconcile(shared, verb)).await,
         Verb::Sql(verb) => Box::pin(sql::sql(shared, verb)).await,

@@ -58,6 +58,19 @@ pub(crate) fn rows(format: Format, batches: &[RecordBatch]) -> Result<()> {
     out.flush().map_err(stdout_error)
 }
 
+/// Writes nested values to stdout: as JSON, or one a line. There is no table of them.
+pub(crate) fn document(format: Format, values: &[serde_json::Value]) -> Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let written = match format {
+        Format::Csv => {
+            return Err(Error::config("this answer is nested, and CSV is not").hint("use --format json or ndjson"));
+        }
+        Format::Ndjson => values.iter().try_for_each(|value| writeln!(out, "{value}")),
+        Format::Json | Format::Table => writeln!(out, "{}", serde_json::Value::from(values.to_vec())),
+    };
+    written.and_then(|()| out.flush()).map_err(stdout_error)
+}
+
 /// Writes one line of an answer to stdout.
 pub(crate) fn line(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();

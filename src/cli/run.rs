@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use crate::config::job::Job;
 use crate::error::Error;
 use crate::error::Result;
 use crate::ledger::RunStatus;
@@ -44,8 +45,20 @@ pub(super) async fn execute(world: &World, name: &str, options: &RunOptions) -> 
     if let Some(chain) = world.project.chains.get(name) {
         return Ok(run_chain(world, chain, options).await?.jobs);
     }
+    let mut reports = Vec::new();
+    for job in named(world, name)? {
+        reports.push(run_job(world, job, options).await?);
+    }
+    Ok(reports)
+}
+
+/// The jobs that `name` means: a chain's, in their order, or the one.
+pub(super) fn named<'w>(world: &'w World, name: &str) -> Result<Vec<&'w Job>> {
+    if let Some(chain) = world.project.chains.get(name) {
+        return chain.jobs.iter().map(|job| world.job(job)).collect();
+    }
     if world.project.jobs.contains_key(name) {
-        return Ok(vec![run_job(world, world.job(name)?, options).await?]);
+        return Ok(vec![world.job(name)?]);
     }
     let mut known: Vec<_> = world.project.chains.keys().chain(world.project.jobs.keys()).map(String::as_str).collect();
     known.sort_unstable();

@@ -29,6 +29,7 @@ mod encode;
 mod lookup;
 mod people;
 mod plan;
+mod quotas;
 mod reject;
 #[cfg(test)]
 mod samples;
@@ -70,6 +71,7 @@ use sender::Settled;
 
 pub use bodies::{BodyFormat, bodies};
 pub use plan::{BULK_BYTES, CallPlan, PlannedCalls, Route, Workload, plan_calls};
+pub use quotas::{Cost, RouteCost, route_costs};
 pub use reject::{Reject, Stage, code, remedy};
 pub use validate::validate;
 
@@ -155,9 +157,7 @@ pub async fn await_open_chunks(client: &GainsightClient, ledger: &Ledger, run: &
             ("bulk", Some(id)) => bulk::wait_for_import(client, id)
                 .await
                 .map(|status| (status.succeeded.unwrap_or(0), status.failed.unwrap_or(0))),
-            ("people_async", Some(id)) => people::wait_for_people(client, id, || Ok(()))
-                .await
-                .map(|status| (status.count, status.errors.len() as u64)),
+            ("people_async", Some(ids)) => await_people(client, ids).await,
             // Its request ended with its process; what arrived is found by reading the target.
             _ => Ok((0, 0)),
         };
@@ -170,6 +170,17 @@ pub async fn await_open_chunks(client: &GainsightClient, ledger: &Ledger, run: &
         ledger.end_chunk(chunk.id, 0, done, failed)?;
     }
     Ok(open.len())
+}
+
+/// Waits for the people calls of one chunk. Gives how many persons were written and refused.
+async fn await_people(client: &GainsightClient, ids: &str) -> Result<(u64, u64)> {
+    let (mut done, mut failed) = (0, 0);
+    for id in ids.split(people::IDS) {
+        let status = people::wait_for_people(client, id, || Ok(())).await?;
+        done += status.count;
+        failed += status.errors.len() as u64;
+    }
+    Ok((done, failed))
 }
 
 /// The shortest wait between two questions how asynchronous work stands.

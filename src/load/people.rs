@@ -2,6 +2,7 @@
 //!
 //! Every call is an upsert by the tenant's resolution key, so a repeat does no harm.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::connect::gainsight::GainsightClient;
@@ -21,6 +22,9 @@ use super::sender::Settled;
 /// One person: its rows, each with a company.
 pub(super) type Person = Vec<Row>;
 
+/// Between the status ids of one chunk in the ledger.
+pub(super) const IDS: &str = ",";
+
 /// Longest wait between two questions how asynchronous work stands.
 const LONGEST: Duration = Duration::from_secs(15);
 
@@ -30,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(45 * 60);
 impl Sender {
     /// Sends persons one by one.
     pub(super) async fn persons(&self, persons: Vec<Person>) -> Result<Settled> {
-        let chunk = self.begin("people", &persons.concat())?;
+        let chunk = self.begin("people", persons.iter().flatten())?;
         let mut settled = Settled::default();
         for person in persons {
             settled.add(self.one_person(person).await?);
@@ -86,47 +90,55 @@ impl Sender {
         Ok(())
     }
 
-    /// Sends persons asynchronously, fifty a call, and waits for what becomes of them.
-    pub(super) async fn people(&self, persons: Vec<Person>) -> Result<Settled> {
-        let chunk = self.begin("people_async", &persons.concat())?;
+    /// Sends persons asynchronously, fifty a call: all calls first, then the questions what became of them, so that the
+    /// tenant's working time counts once.
+    pub(super) async fn people(&self, mut persons: Vec<Person>) -> Result<Settled> {
+        let chunk = self.begin("people_async", persons.iter().flatten())?;
         let mut settled = Settled::default();
-        for some in persons.chunks(REST_ROWS) {
-            settled.add(self.settle_people(chunk, some.to_vec()).await?);
+        let mut work = Vec::with_capacity(persons.len().div_ceil(REST_ROWS));
+        while persons.len() > REST_ROWS {
+            work.push(persons.split_off(persons.len() - REST_ROWS));
         }
-        self.end(chunk, settled)
+        work.push(persons);
+        let mut begun: VecDeque<(String, Vec<Person>)> = VecDeque::with_capacity(work.len());
+        loop {
+            while let Some(persons) = work.pop() {
+                match self.client.put_people_async(encode::people(&persons, &self.person_keys)).await? {
+                    Ok(status_id) => begun.push_back((status_id, persons)),
+                    Err(refusal) => self.refused_people(persons, &refusal, &mut settled, &mut work).await?,
+                }
+            }
+            let ids = || begun.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>().join(IDS);
+            let Some((status_id, _)) = begun.front() else { return self.end(chunk, settled) };
+            let not_yet = || self.ledger.note_status_id(chunk, &ids());
+            let status = wait_for_people(&self.client, status_id, not_yet).await?;
+            let Some((_, persons)) = begun.pop_front() else { continue };
+            self.settle_people(persons, &status, &mut settled).await?;
+        }
     }
 
-    async fn settle_people(&self, chunk: i64, persons: Vec<Person>) -> Result<Settled> {
-        let mut settled = Settled::default();
-        let mut work = vec![persons];
-        while let Some(persons) = work.pop() {
-            let status_id = match self.client.put_people_async(encode::people(&persons, &self.person_keys)).await? {
-                Ok(status_id) => status_id,
-                Err(refusal) => {
-                    self.refused_people(persons, &refusal, &mut settled, &mut work).await?;
-                    continue;
+    async fn settle_people(&self, persons: Vec<Person>, status: &PeopleStatus, settled: &mut Settled) -> Result<()> {
+        if status.count > 0 {
+            self.went_well();
+        }
+        if status.errors.is_empty() {
+            settled.accept(persons.iter().flatten());
+            return Ok(());
+        }
+        let (blamed, others) = blame::by_error(persons, &status.errors, Vec::as_slice);
+        settled.accept(others.iter().flatten());
+        for (person, error) in blamed {
+            match person.as_slice() {
+                [row] => {
+                    let refusal = Refusal { errors: vec![error.clone()], ..Refusal::default() };
+                    self.went_badly(1, &refusal)?;
+                    settled.rejects.push(blame::reject(row, &error));
                 }
-            };
-            let status =
-                wait_for_people(&self.client, &status_id, || self.ledger.note_status_id(chunk, &status_id)).await?;
-            if status.count > 0 {
-                self.went_well();
-            }
-            let (blamed, others) = blame::by_error(persons, &status.errors, Vec::as_slice);
-            settled.accept(others.iter().flatten());
-            for (person, error) in blamed {
-                match person.as_slice() {
-                    [row] => {
-                        let refusal = Refusal { errors: vec![error.clone()], ..Refusal::default() };
-                        self.went_badly(1, &refusal)?;
-                        settled.rejects.push(blame::reject(row, &error));
-                    }
-                    // One company may be to blame: the person's call says which.
-                    _ => settled.add(self.one_person(person).await?),
-                }
+                // One company may be to blame: the person's call says which.
+                _ => settled.add(self.one_person(person).await?),
             }
         }
-        Ok(settled)
+        Ok(())
     }
 
     /// A call refused as a whole: who is named goes alone, the others go again; halves where nobody is named.

@@ -17,6 +17,9 @@ pub(super) const REST_ROWS: usize = 50;
 /// Most bytes of CSV in a bulk import: 80 MB less room for the envelope (gainsight-api §6.1).
 pub const BULK_BYTES: usize = 79_000_000;
 
+/// Bytes of a row as CSV where nothing is known about them.
+pub(super) const ROW_BYTES: u64 = 300;
+
 /// Where nothing limits the number of files, smaller ones let encoding, sending and taking in overlap.
 pub(super) const BULK_BYTES_UNLIMITED: usize = 8_000_000;
 
@@ -33,6 +36,8 @@ pub enum Route {
     ObjectRest,
     /// CSV into a bulk job.
     BulkImport,
+    /// Questions how asynchronous work stands.
+    Status,
 }
 
 impl Route {
@@ -44,6 +49,7 @@ impl Route {
             Self::PeopleAsync => "people, asynchronous",
             Self::ObjectRest => "object REST",
             Self::BulkImport => "bulk import",
+            Self::Status => "status questions",
         }
     }
 }
@@ -81,7 +87,7 @@ pub struct PlannedCalls {
 pub struct CallPlan {
     /// The route of most rows.
     pub route: Route,
-    /// All calls that write; asking how asynchronous work stands comes on top.
+    /// The calls, and one question for each that is answered later; a tenant that takes long is asked more often.
     pub calls: Vec<PlannedCalls>,
     /// Hours that the quotas impose, from a window's start.
     pub hours: f64,
@@ -103,6 +109,10 @@ impl fmt::Display for CallPlan {
         for (at, calls) in self.calls.iter().enumerate() {
             let PlannedCalls { route, class, rows, rows_per_call, calls } = calls;
             let (comma, plural) = (if at > 0 { ", " } else { "" }, if *calls == 1 { "call" } else { "calls" });
+            if *route == Route::Status {
+                write!(f, "{comma}{calls} {plural} to ask how they stand ({})", class.name())?;
+                continue;
+            }
             write!(f, "{comma}{calls} {plural} by {} ({}, {rows} rows, ", route.name(), class.name())?;
             write!(f, "up to {rows_per_call} a call)")?;
         }
@@ -117,63 +127,74 @@ impl fmt::Display for CallPlan {
 /// The cheapest way that the object allows.
 pub fn plan_calls(job: &Job, connection: &GainsightConnection, work: &Workload) -> CallPlan {
     let rows = work.inserts + work.updates;
-    // Inserts and updates are different calls, so each ends with a call that may not be full.
-    let batched = |route: Route, class: CallClass, inserts: u64, updates: u64| PlannedCalls {
-        route,
-        class,
-        rows: inserts + updates,
-        rows_per_call: REST_ROWS as u64,
-        calls: inserts.div_ceil(REST_ROWS as u64) + updates.div_ceil(REST_ROWS as u64),
-    };
-    let plan = |calls: Vec<PlannedCalls>| {
-        let hours = hours_of(&calls, &connection.limits);
-        let route = calls.iter().max_by_key(|calls| calls.rows).map_or(Route::ObjectRest, |calls| calls.route);
-        CallPlan { route, calls: calls.into_iter().filter(|calls| calls.calls > 0).collect(), hours }
-    };
     match &job.target.object {
-        TargetObject::User => {
-            let mut one = plan(vec![batched(Route::Users, CallClass::GainsightUsers, work.inserts, work.updates)]);
-            one.route = Route::Users;
-            one
-        }
+        TargetObject::User => by(Route::Users, connection, work),
         TargetObject::People => {
-            let class = people_async_class(connection);
-            let calls = rows.div_ceil(REST_ROWS as u64);
-            let rows_per_call = REST_ROWS as u64;
-            let later = plan(vec![PlannedCalls { route: Route::PeopleAsync, class, rows, rows_per_call, calls }]);
-            let class = CallClass::GainsightSync;
-            let single = plan(vec![PlannedCalls { route: Route::Person, class, rows, rows_per_call: 1, calls: rows }]);
-            // Asynchronous work may take half an hour (gainsight-api §3). Of the same quota it takes a fiftieth.
+            let (later, single) = (by(Route::PeopleAsync, connection, work), by(Route::Person, connection, work));
+            // Asynchronous work may take half an hour (gainsight-api §3). Of the same quota it takes a small part.
             let free = connection.limits.bulk_per_hour.is_none() && connection.limits.bulk_per_day.is_none();
             let worth = !connection.people_async_is_bulk || free || later.hours + 0.5 < single.hours;
-            if rows > 1 && worth {
-                CallPlan { route: Route::PeopleAsync, ..later }
-            } else {
-                CallPlan { route: Route::Person, ..single }
-            }
+            if rows > 1 && worth { later } else { single }
         }
         TargetObject::Object(object) => {
-            let rest = plan(vec![batched(Route::ObjectRest, CallClass::GainsightSync, work.inserts, work.updates)]);
-            let rest = CallPlan { route: Route::ObjectRest, ..rest };
+            let rest = by(Route::ObjectRest, connection, work);
             let one_window = u64::from(connection.limits.sync_per_minute.unwrap_or(100));
             let fits_a_window = rest.calls_of(CallClass::GainsightSync) <= one_window;
             if fits_a_window || bulk_job(job, connection, object).is_none() || work.only_rest >= rows {
                 return rest;
             }
-            let row_bytes = work.row_bytes.clamp(1, BULK_BYTES as u64);
-            let per_file = bulk_bytes(&connection.limits) as u64 / if work.row_bytes == 0 { 300 } else { row_bytes };
-            let in_files = rows - work.only_rest;
-            let files = PlannedCalls {
-                route: Route::BulkImport,
-                class: CallClass::GainsightBulk,
-                rows: in_files,
-                rows_per_call: per_file,
-                calls: in_files.div_ceil(per_file),
-            };
-            let bulk = plan(vec![files, batched(Route::ObjectRest, CallClass::GainsightSync, 0, work.only_rest)]);
-            if bulk.hours <= rest.hours { CallPlan { route: Route::BulkImport, ..bulk } } else { rest }
+            let bulk = by(Route::BulkImport, connection, work);
+            if bulk.hours <= rest.hours { bulk } else { rest }
         }
     }
+}
+
+/// What the same work takes by one route.
+pub(super) fn by(route: Route, connection: &GainsightConnection, work: &Workload) -> CallPlan {
+    let rows = work.inserts + work.updates;
+    let full = |route: Route, class: CallClass, rows: u64, rows_per_call: u64| PlannedCalls {
+        route,
+        class,
+        rows,
+        rows_per_call,
+        calls: rows.div_ceil(rows_per_call),
+    };
+    // Inserts and updates are different calls, so each ends with a call that may not be full.
+    let batched = |route: Route, class: CallClass, inserts: u64, updates: u64| PlannedCalls {
+        calls: inserts.div_ceil(REST_ROWS as u64) + updates.div_ceil(REST_ROWS as u64),
+        ..full(route, class, inserts + updates, REST_ROWS as u64)
+    };
+    let asked = |calls: u64| PlannedCalls {
+        route: Route::Status,
+        class: CallClass::GainsightSync,
+        rows: 0,
+        rows_per_call: 0,
+        calls,
+    };
+    let sync = CallClass::GainsightSync;
+    let mut calls = match route {
+        Route::Users => vec![batched(route, CallClass::GainsightUsers, work.inserts, work.updates)],
+        Route::Person => vec![full(route, sync, rows, 1)],
+        Route::PeopleAsync => {
+            let class = if connection.people_async_is_bulk { CallClass::GainsightBulk } else { sync };
+            let people = full(route, class, rows, REST_ROWS as u64);
+            let asked = asked(people.calls);
+            vec![people, asked]
+        }
+        Route::ObjectRest | Route::Status => {
+            vec![batched(Route::ObjectRest, sync, work.inserts, work.updates)]
+        }
+        Route::BulkImport => {
+            let row_bytes = if work.row_bytes == 0 { ROW_BYTES } else { work.row_bytes.min(BULK_BYTES as u64) };
+            let per_file = bulk_bytes(&connection.limits) as u64 / row_bytes;
+            let files = full(route, CallClass::GainsightBulk, rows.saturating_sub(work.only_rest), per_file.max(1));
+            let asked = asked(files.calls);
+            vec![files, asked, batched(Route::ObjectRest, sync, 0, work.only_rest)]
+        }
+    };
+    calls.retain(|planned| planned.calls > 0);
+    let hours = hours_of(&calls, &connection.limits);
+    CallPlan { route, calls, hours }
 }
 
 /// The bulk job of an object, where one exists whose update keys are the job's identifiers.
@@ -192,10 +213,6 @@ pub(super) fn bulk_bytes(limits: &GainsightLimits) -> usize {
         (None, None) => BULK_BYTES_UNLIMITED,
         _ => BULK_BYTES,
     }
-}
-
-fn people_async_class(connection: &GainsightConnection) -> CallClass {
-    if connection.people_async_is_bulk { CallClass::GainsightBulk } else { CallClass::GainsightSync }
 }
 
 /// The classes are used side by side, so the slowest one counts.
@@ -249,7 +266,7 @@ mod tests {
         let mut clearing = work(0, 200_000);
         clearing.only_rest = 100;
         let both = plan_calls(&company_job(), &connection, &clearing);
-        assert_eq!(both.calls_of(CallClass::GainsightSync), 2);
+        assert_eq!(both.calls_of(CallClass::GainsightSync), 1 + 2, "a question, and two calls of 50");
     }
 
     #[test]
@@ -287,7 +304,8 @@ mod tests {
         assert_eq!(plan_calls(&job, &connection, &work(10_000, 0)).route, Route::PeopleAsync);
         connection.people_async_is_bulk = false;
         let plan = plan_calls(&job, &connection, &work(10_000, 0));
-        assert_eq!((plan.route, plan.calls_of(CallClass::GainsightSync)), (Route::PeopleAsync, 200));
+        // Each call, and the question what became of it.
+        assert_eq!((plan.route, plan.calls_of(CallClass::GainsightSync)), (Route::PeopleAsync, 400));
         assert_eq!(plan_calls(&job, &connection, &work(1, 0)).route, Route::Person);
     }
 

@@ -98,16 +98,18 @@ impl Sender {
     }
 
     /// Notes a chunk that is about to be sent. A chunk whose work fails stays open in the ledger.
-    pub(super) fn begin(&self, route: &str, rows: &[Row]) -> Result<i64> {
+    pub(super) fn begin<'r>(&self, route: &str, rows: impl IntoIterator<Item = &'r Row>) -> Result<i64> {
         let mut hash = Sha256::new();
+        let mut count = 0;
         for row in rows {
             hash.update(row.source_id());
             hash.update(b"\n");
+            count += 1;
         }
         let chunk = NewChunk {
             route: route.to_owned(),
             object: self.target.primary().to_owned(),
-            rows: rows.len() as u64,
+            rows: count,
             keys_hash: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
         };
         self.ledger.begin_chunk(&self.run, &chunk)

@@ -8,6 +8,7 @@
 //! | `sf_id18(text)` | a Salesforce id with 18 characters; NULL if it is none |
 //! | `trim_text(text)` | the text without Unicode white space at both ends; blank is NULL |
 //! | `number_text(double)` | the shortest decimal text that is this number, never with an exponent |
+//! | `key_hash(part, …)` | a number that is the same for equal keys; NULL if a part is NULL |
 //!
 //! All are immutable, so that the optimiser computes a key once. Every kind of string array is taken; the result is
 //! always `Utf8`, so that two keys of one join have one type. Text that is plain ASCII, nearly all of it, is handled a
@@ -43,6 +44,7 @@ use datafusion::logical_expr::TypeSignatureClass;
 use datafusion::logical_expr::Volatility;
 use datafusion::scalar::ScalarValue;
 
+use crate::matching::key_hash::KeyHash;
 use crate::matching::text;
 
 /// Makes the functions known to a session. The statements of [`compile`](crate::matching::compile) need them.
@@ -50,6 +52,7 @@ pub fn register(ctx: &SessionContext) {
     for rule in [Rule::MatchText, Rule::MatchId, Rule::MatchSet, Rule::SfId18, Rule::TrimText, Rule::NumberText] {
         ctx.register_udf(ScalarUDF::new_from_impl(TextFunction::new(rule)));
     }
+    ctx.register_udf(ScalarUDF::new_from_impl(KeyHash::new()));
 }
 
 /// Which function it is.

@@ -140,6 +140,11 @@ impl Lookup {
         self.waits(pass) && self.on_missing == OnMissing::Reject
     }
 
+    /// Whether a row may as well be written later, together with its reference: nothing depends on the reference's coming.
+    pub(super) fn may_follow(&self, pass: Pass) -> bool {
+        self.waits(pass) && !self.needs_parents(pass)
+    }
+
     /// What the rows themselves will hold in all of the lookup's fields, if the job maps them all.
     pub(super) fn own(&self) -> Option<Vec<&str>> {
         self.pairs.iter().map(|pair| pair.own.as_deref()).collect()

@@ -28,6 +28,8 @@
 //!    has no order. Identifiers are never compared: they matched. With `on_null = "keep"` a NULL is neither compared nor written.
 //! 4. **Self lookups** (a manager) use the mirror as it is. A reference that is not there yet is neither written nor
 //!    compared but named in `unresolved`; after the load [`compile_second_pass`] gives the statement that settles it.
+//!    `becomes.<field>` and `awaits.<field>` say, as numbers, what record a row makes and which one it waits for, so that
+//!    it can as well be sent after that one, together with its reference.
 //!    With `on_missing = "reject"` a row waits for the second pass only if its parent is another row of `source` whose
 //!    identifiers are filled; else it is rejected at once.
 //! 5. **Nobody is their own parent.** A self lookup that finds the record itself gives NULL, without a reject: Gainsight
@@ -36,6 +38,8 @@
 //!    one person the newest, then the one with the higher Id, says what the person's own fields are (`person_winner`).
 
 mod functions;
+mod hold;
+mod key_hash;
 mod layout;
 mod problems;
 mod rows;
@@ -134,7 +138,9 @@ impl MatchPlan {
             };
             ctx.register_table(table.name.as_str(), provider)?;
         }
-        let frame = ctx.sql(&self.query).await?;
+        let state = hold::state_for(ctx).await?;
+        let query = state.create_logical_plan(&self.query).await?;
+        let frame = DataFrame::new(state, query);
         let typed = frame.schema().fields().iter().map(|field| {
             let name = field.name();
             let write = self.writes.iter().find(|write| write.column == *name);

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The wide rows go once through left joins whose other sides have one row per key, so that no join can multiply rows.
-//! Duplicates are found by an aggregate over the key columns alone; only the few rows that share a key are sorted.
+//! Duplicates are found by counting the keys' numbers; only the few rows that share a key are sorted.
 
 use crate::config::job::OnMultiple;
 use crate::matching::layout::Layout;
@@ -94,6 +94,8 @@ impl Writer<'_> {
                     for (at, own) in own.iter().enumerate() {
                         columns.push(format!("{own} AS parent_{}_{}", lookup.number, at + 1));
                     }
+                } else if lookup.may_follow(layout.pass) {
+                    columns.push(format!("key_hash({}) AS becomes_{}", own.join(", "), lookup.number));
                 }
             }
         }
@@ -161,11 +163,11 @@ impl Writer<'_> {
             format!("{}.", index.why),
             format!("SELECT\n  {}\nFROM {table}", columns.join(",\n  ")),
         );
-        let shared = format!("(SELECT {list} FROM {name}_all GROUP BY {list} HAVING count(*) > 1)");
+        let shared = self.shared(name, &format!("{name}_all"), &aliases);
         let same = equal("s", "a", &aliases);
         let several = match index.lowest {
             true => format!(
-                "SELECT {}, min(a.gsid) AS gsid\nFROM {shared} s\nJOIN {name}_all a ON {same}\nGROUP BY {}",
+                "SELECT {}, min(a.gsid) AS gsid\nFROM ({shared}) s\nJOIN {name}_all a ON {same}\nGROUP BY {}",
                 prefixed("a", &aliases),
                 prefixed("a", &aliases)
             ),
@@ -173,7 +175,7 @@ impl Writer<'_> {
                 "SELECT {list}, max(hits) AS hits, arrow_cast(string_agg(gsid, ', ' ORDER BY gsid), 'Utf8') AS candidates\n\
                  FROM (\n  SELECT {keys}, a.gsid, count(*) OVER (PARTITION BY {keys}) AS hits,\n    \
                  row_number() OVER (PARTITION BY {keys} ORDER BY a.gsid) AS place\n  \
-                 FROM {shared} s\n  JOIN {name}_all a ON {same}\n)\n\
+                 FROM ({shared}) s\n  JOIN {name}_all a ON {same}\n)\n\
                  WHERE place <= {CANDIDATES}\nGROUP BY {list}",
                 keys = prefixed("a", &aliases),
             ),
@@ -204,18 +206,36 @@ impl Writer<'_> {
         );
     }
 
+    /// The keys that several rows of `from` have: looked for by number first, as numbers are quickly counted and most
+    /// tables have no such key.
+    fn shared(&mut self, name: &str, from: &str, keys: &[String]) -> String {
+        let list = keys.join(", ");
+        self.script.first(
+            format!("{name}_suspects"),
+            "Numbers of keys that several rows may have.",
+            format!(
+                "SELECT number FROM (SELECT key_hash({list}) AS number FROM {from})\n\
+                 WHERE number IS NOT NULL GROUP BY number HAVING count(*) > 1"
+            ),
+        );
+        format!(
+            "SELECT {list} FROM {from} WHERE key_hash({list}) IN (SELECT number FROM {name}_suspects) \
+             GROUP BY {list} HAVING count(*) > 1"
+        )
+    }
+
     /// A job with one object: its rows meet the mirror by key.
     fn records(&mut self) {
         let layout = self.layout;
         let keys = self.key_names();
-        let list = keys.join(", ");
+        let shared = self.shared("rows", "mapped", &keys);
         self.script.first(
             "ranked",
             "Of several rows with one key the newest counts, then the higher Id.",
             format!(
                 "SELECT m.source_id, nullif(first_value(m.source_id) OVER (\n    \
                  PARTITION BY {} ORDER BY m.modified DESC NULLS LAST, m.source_id DESC), m.source_id) AS duplicate_of\n\
-                 FROM (SELECT {list} FROM mapped GROUP BY {list} HAVING count(*) > 1) s\nJOIN mapped m ON {}",
+                 FROM ({shared}) s\nJOIN mapped m ON {}",
                 prefixed("m", &keys),
                 equal("s", "m", &keys)
             ),
@@ -282,11 +302,8 @@ impl Writer<'_> {
             "LEFT JOIN company_persons r ON r.person_gsid = p.gsid AND r.company_gsid = l{company}.gsid"
         ));
 
-        self.script.first(
-            "shared",
-            "Persons that several rows are about.",
-            format!("SELECT {list} FROM mapped GROUP BY {list} HAVING count(*) > 1"),
-        );
+        let shared = self.shared("rows", "mapped", &keys);
+        self.script.first("shared", "Persons that several rows are about.", shared);
         self.script.step(
             "twins",
             "Those rows.",

@@ -174,6 +174,19 @@ impl Writer<'_> {
         for to in cells.chain(lookups) {
             columns.push(set(to));
         }
+        for lookup in layout.lookups.iter().filter(|lookup| lookup.may_follow(layout.pass)) {
+            let number = lookup.number;
+            let wanted: Vec<_> = (1..=lookup.pairs.len()).map(|pair| format!("lookup_{number}_{pair}")).collect();
+            columns.push(format!(
+                "CASE WHEN problem IS NULL THEN becomes_{number} END AS {}",
+                identifier(&format!("becomes.{}", lookup.to))
+            ));
+            columns.push(format!(
+                "CASE WHEN problem IS NULL AND waits_{number} THEN key_hash({}) END AS {}",
+                wanted.join(", "),
+                identifier(&format!("awaits.{}", lookup.to))
+            ));
+        }
         self.script.last("One verdict per row.", format!("SELECT\n  {}\nFROM decided", columns.join(",\n  ")));
     }
 

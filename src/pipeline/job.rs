@@ -26,6 +26,7 @@ use super::mirror;
 use super::mirror::Refresh;
 use super::record::{VerdictLog, store_rejects};
 use super::report::JobReport;
+use super::rounds::Family;
 use super::source::{LandedSource, land_source, store_failure};
 use super::world::World;
 
@@ -169,52 +170,60 @@ async fn decide_and_load(world: &World, job: &Job, source: &LandedSource) -> Res
     let mirrors = mirror::refresh(world, job, &metadata, Refresh::Changes).await?;
 
     let again = waiting_ids(world, job)?;
-    // The same rows mapped otherwise: what is landed is compared again, without a new extract.
-    let remapped = world.ledger.watermark(&job.name)?.is_some_and(|watermark| watermark.spec_hash != job.spec_hash());
-    let candidates = if remapped && !source.run.full {
-        Candidates::Everything
-    } else {
-        Candidates::Extract { sequence: source.landed.sequence, again: &again }
-    };
+    let candidates = candidates_of(world, job, source, &again)?;
     let decision = Decision::prepare(world, job, &source.snapshot, &mirrors, candidates).await?;
     let rows = decision.source_rows().await?;
 
-    world.reporter.begin(&job.name, "load", Some(rows));
     let log = VerdictLog::begin(world, &source.run.id, &job.name)?;
-    let (loaded, watched, log) =
-        load_decisions(world, job, &source.run.id, &metadata, decision.stream().await?, Some(log)).await?;
-    if let Some(log) = log {
+    let passing = Passing { log: Some(log), family: Some(Family::default()) };
+    let sending = Sending { world, job, run: &source.run.id, metadata: &metadata };
+    let (first, mut passing) = sending.send("load", rows, &decision, passing).await?;
+    let family = passing.family.take().unwrap_or_default();
+    let held = family.held();
+    let rounds = family.rounds();
+    let mut total = Sent::default();
+    let hopeless = rounds.hopeless;
+    let mut refer: HashSet<String> = HashSet::new();
+    total.take(first, |id| !hopeless.contains(id), &mut refer);
+    drop(decision);
+    let mut mirrors = mirrors;
+    for (number, ids) in rounds.rounds.iter().enumerate() {
+        if number > 0 || rounds.first_has_parents {
+            mirrors = mirror::refresh(world, job, &metadata, Refresh::OwnWrites).await?;
+        }
+        let decision = Decision::prepare(world, job, &source.snapshot, &mirrors, Candidates::Only(ids)).await?;
+        let what = format!("load of those whose parents are there, {} of {}", number + 1, rounds.rounds.len());
+        let sent;
+        (sent, passing) = sending.send(&what, ids.len() as u64, &decision, passing).await?;
+        total.take(sent, |id| rounds.refer.contains(id), &mut refer);
+    }
+    if let Some(log) = passing.log {
         log.commit(world).await?;
     }
-    let mut done = Done { rejects: watched.rejects, ..Done::default() };
-    done.rejects.extend(loaded.rejects);
     let live = source.landed.rows - source.landed.deleted;
-    done.counters = Counters {
-        extracted: live,
-        retried: rows.saturating_sub(live),
-        deleted: source.landed.deleted,
-        inserted: loaded.inserted,
-        updated: loaded.updated,
-        unchanged: loaded.unchanged,
-        rejected: done.rejects.len() as u64,
-        references: 0,
+    let mut done = Done {
+        counters: Counters {
+            extracted: live,
+            retried: rows.saturating_sub(live),
+            deleted: source.landed.deleted,
+            inserted: total.inserted,
+            updated: total.updated,
+            unchanged: total.unchanged,
+            rejected: total.rejects.len() as u64,
+            references: 0,
+        },
+        rejects: total.rejects,
+        pending: Vec::new(),
     };
-    world.reporter.end(
-        &job.name,
-        "load",
-        &format!(
-            "{} inserted, {} updated, {} unchanged, {} rejected",
-            done.counters.inserted, done.counters.updated, done.counters.unchanged, done.counters.rejected
-        ),
-    );
-    store_rejects(world, &source.run.id, &job.name, &decision, &done.rejects).await?;
-    let mut still_waiting = watched.waiting;
-    let refer = without(&watched.self_references, &done.rejects);
-    if done.counters.inserted + done.counters.updated == 0 {
+    let mut still_waiting = total.waiting;
+    let refused: HashSet<&str> = done.rejects.iter().map(|reject| reject.source_id.as_str()).collect();
+    let refer: BTreeSet<String> = refer.into_iter().filter(|id| !refused.contains(id.as_str())).collect();
+    if total.inserted + total.updated == 0 {
         // What was not there before is not there now.
-        still_waiting.extend(refer.iter().flatten().map(str::to_owned));
+        still_waiting.extend(refer);
     } else if !refer.is_empty() {
-        let (references, unresolved) = second_pass(world, job, source, &metadata, &refer).await?;
+        let refer = StringArray::from_iter_values(refer);
+        let (references, unresolved) = second_pass(&sending, source, &refer).await?;
         done.counters.references = references;
         still_waiting.extend(unresolved);
     }
@@ -226,23 +235,31 @@ async fn decide_and_load(world: &World, job: &Job, source: &LandedSource) -> Res
         &source.run.id,
         "load",
         rows,
-        &serde_json::json!({"references": done.counters.references}),
+        &serde_json::json!({"held": held, "references": done.counters.references}),
     )?;
     Ok(done)
 }
 
-fn waiting_ids(world: &World, job: &Job) -> Result<StringArray> {
-    let ids: BTreeSet<String> = world.ledger.pending(&job.name)?.into_iter().map(|pending| pending.source_id).collect();
-    Ok(StringArray::from_iter_values(ids))
+/// The rows that a run decides about, `again` among them.
+pub(super) fn candidates_of<'a>(
+    world: &World,
+    job: &Job,
+    source: &LandedSource,
+    again: &'a StringArray,
+) -> Result<Candidates<'a>> {
+    // The same rows mapped otherwise: what is landed is compared again, without a new extract.
+    let remapped = world.ledger.watermark(&job.name)?.is_some_and(|watermark| watermark.spec_hash != job.spec_hash());
+    Ok(if remapped && !source.run.full {
+        Candidates::Everything
+    } else {
+        Candidates::Extract { sequence: source.landed.sequence, again }
+    })
 }
 
-/// The ids whose rows were not rejected.
-fn without(ids: &StringArray, rejects: &[Reject]) -> StringArray {
-    if rejects.is_empty() {
-        return ids.clone();
-    }
-    let refused: HashSet<&str> = rejects.iter().map(|reject| reject.source_id.as_str()).collect();
-    StringArray::from_iter_values(ids.iter().flatten().filter(|id| !refused.contains(id)))
+/// Rows of earlier runs that wait for a parent.
+pub(super) fn waiting_ids(world: &World, job: &Job) -> Result<StringArray> {
+    let ids: BTreeSet<String> = world.ledger.pending(&job.name)?.into_iter().map(|pending| pending.source_id).collect();
+    Ok(StringArray::from_iter_values(ids))
 }
 
 /// What passed by on the way to the load.
@@ -250,65 +267,10 @@ fn without(ids: &StringArray, rejects: &[Reject]) -> StringArray {
 struct Watched {
     /// Rows whose parent is missing: tried again by the next run.
     waiting: BTreeSet<String>,
-    /// Rows whose self lookup may find a record of this run. In a first run these are most rows, so they take little
-    /// room each.
+    /// Rows whose self lookup may find a record of this run. They may be many, so they take little room each.
     self_references: StringArray,
     /// Rows that the verdicts reject.
     rejects: Vec<Reject>,
-}
-
-/// Sends a plan's output to the tenant, keeping its verdicts and what has to be looked at again.
-async fn load_decisions(
-    world: &World,
-    job: &Job,
-    run: &str,
-    metadata: &BTreeMap<String, Arc<ObjectMetadata>>,
-    decisions: SendableRecordBatchStream,
-    mut log: Option<VerdictLog>,
-) -> Result<(Loaded, Watched, Option<VerdictLog>)> {
-    let client = world.gainsight(&job.gainsight).await?;
-    let connection = world.gainsight_connection(&job.gainsight)?;
-    let context = LoadContext {
-        client: &client,
-        ledger: &world.ledger,
-        run,
-        job,
-        metadata,
-        reporter: &*world.reporter,
-        connection,
-    };
-    let self_fields: Vec<String> = job
-        .target
-        .derives
-        .iter()
-        .filter(|derive| derive.lookup == derive.to.object)
-        .map(|derive| derive.to.to_string())
-        .collect();
-    // The log and the lists are filled on the way; the channel keeps a slow tenant from filling the memory.
-    let schema = decisions.schema();
-    let mut builder = RecordBatchReceiverStreamBuilder::new(schema, 2);
-    let sender = builder.tx();
-    let (give_back, taken_back) = tokio::sync::oneshot::channel();
-    builder.spawn(async move {
-        let mut decisions = decisions;
-        let mut watching = Watching::default();
-        while let Some(batch) = decisions.try_next().await? {
-            watch(&batch, &self_fields, &mut watching)?;
-            if let Some(log) = &mut log {
-                log.write(&batch).await?;
-            }
-            if sender.send(Ok(batch)).await.is_err() {
-                return Ok(());
-            }
-        }
-        drop(sender);
-        // Nobody waits only when the load has failed, and then the failure is what matters.
-        let _gone = give_back.send((watching.end(), log));
-        Ok(())
-    });
-    let loaded = load::load(&context, builder.build(), None).await?;
-    let (watched, log) = taken_back.await.map_err(|_| Error::bug("the verdicts ended before their stream did"))?;
-    Ok((loaded, watched, log))
 }
 
 /// [`Watched`] while it grows.
@@ -322,6 +284,134 @@ struct Watching {
 impl Watching {
     fn end(mut self) -> Watched {
         Watched { waiting: self.waiting, self_references: self.self_references.finish(), rejects: self.rejects }
+    }
+}
+
+/// What the verdicts pass on their way to the load.
+#[derive(Debug, Default)]
+struct Passing {
+    /// Keeps the verdicts.
+    log: Option<VerdictLog>,
+    /// Holds the rows that follow others.
+    family: Option<Family>,
+}
+
+/// What became of all rows of a run so far.
+#[derive(Debug, Default)]
+struct Sent {
+    inserted: u64,
+    updated: u64,
+    unchanged: u64,
+    rejects: Vec<Reject>,
+    waiting: BTreeSet<String>,
+}
+
+impl Sent {
+    /// Adds what became of some. Of the rows without their reference, those that `may_come` go to `refer`.
+    fn take(
+        &mut self,
+        (loaded, watched): (Loaded, Watched),
+        may_come: impl Fn(&str) -> bool,
+        refer: &mut HashSet<String>,
+    ) {
+        self.inserted += loaded.inserted;
+        self.updated += loaded.updated;
+        self.unchanged += loaded.unchanged;
+        self.rejects.extend(watched.rejects);
+        self.rejects.extend(loaded.rejects);
+        self.waiting.extend(watched.waiting);
+        for id in watched.self_references.iter().flatten() {
+            if may_come(id) {
+                refer.insert(id.to_owned());
+            } else {
+                self.waiting.insert(id.to_owned());
+            }
+        }
+    }
+}
+
+/// Sends verdicts of one run to the tenant.
+#[derive(Clone, Copy)]
+struct Sending<'a> {
+    world: &'a World,
+    job: &'a Job,
+    run: &'a str,
+    metadata: &'a BTreeMap<String, Arc<ObjectMetadata>>,
+}
+
+impl Sending<'_> {
+    /// Sends a plan's output, and stores its rejects with their input.
+    async fn send(
+        &self,
+        step: &str,
+        rows: u64,
+        decision: &Decision,
+        passing: Passing,
+    ) -> Result<((Loaded, Watched), Passing)> {
+        let Self { world, job, run, .. } = *self;
+        world.reporter.begin(&job.name, step, Some(rows));
+        let (loaded, watched, passing) = self.load(decision.stream().await?, passing).await?;
+        let rejected = watched.rejects.len() + loaded.rejects.len();
+        world.reporter.end(
+            &job.name,
+            step,
+            &format!(
+                "{} inserted, {} updated, {} unchanged, {rejected} rejected",
+                loaded.inserted, loaded.updated, loaded.unchanged
+            ),
+        );
+        store_rejects(world, run, &job.name, decision, watched.rejects.iter().chain(&loaded.rejects)).await?;
+        Ok(((loaded, watched), passing))
+    }
+
+    /// Loads verdicts, keeping them and what has to be looked at again.
+    async fn load(
+        &self,
+        decisions: SendableRecordBatchStream,
+        mut passing: Passing,
+    ) -> Result<(Loaded, Watched, Passing)> {
+        let Self { world, job, run, metadata } = *self;
+        let client = world.gainsight(&job.gainsight).await?;
+        let connection = world.gainsight_connection(&job.gainsight)?;
+        let reporter = &*world.reporter;
+        let context = LoadContext { client: &client, ledger: &world.ledger, run, job, metadata, reporter, connection };
+        let self_fields: Vec<String> = job
+            .target
+            .derives
+            .iter()
+            .filter(|derive| derive.lookup == derive.to.object)
+            .map(|derive| derive.to.to_string())
+            .collect();
+        // The log and the lists are filled on the way; the channel keeps a slow tenant from filling the memory.
+        let schema = decisions.schema();
+        let mut builder = RecordBatchReceiverStreamBuilder::new(schema, 2);
+        let sender = builder.tx();
+        let (give_back, taken_back) = tokio::sync::oneshot::channel();
+        builder.spawn(async move {
+            let mut decisions = decisions;
+            let mut watching = Watching::default();
+            while let Some(batch) = decisions.try_next().await? {
+                let batch = match &mut passing.family {
+                    Some(family) => family.part(&batch)?,
+                    None => batch,
+                };
+                watch(&batch, &self_fields, &mut watching)?;
+                if let Some(log) = &mut passing.log {
+                    log.write(&batch).await?;
+                }
+                if sender.send(Ok(batch)).await.is_err() {
+                    return Ok(());
+                }
+            }
+            drop(sender);
+            // Nobody waits only when the load has failed, and then the failure is what matters.
+            let _gone = give_back.send((watching.end(), passing));
+            Ok(())
+        });
+        let loaded = load::load(&context, builder.build(), None).await?;
+        let (watched, passing) =
+            taken_back.await.map_err(|_| Error::bug("the verdicts ended before their stream did"))?;
+        Ok((loaded, watched, passing))
     }
 }
 
@@ -390,19 +480,19 @@ fn flag(batch: &RecordBatch, name: &str) -> Result<BooleanArray> {
 /// References of rows created in this run: the mirrors are read again and only the rows concerned are decided again.
 /// Gives the number of references set and the rows that still have none.
 async fn second_pass(
-    world: &World,
-    job: &Job,
+    sending: &Sending<'_>,
     source: &LandedSource,
-    metadata: &BTreeMap<String, Arc<ObjectMetadata>>,
     ids: &StringArray,
 ) -> Result<(u64, BTreeSet<String>)> {
+    let Sending { world, job, metadata, .. } = *sending;
     let mirrors = mirror::refresh(world, job, metadata, Refresh::OwnWrites).await?;
     let candidates = Candidates::Only(ids);
     let decision = Decision::prepare_second_pass(world, job, &source.snapshot, &mirrors, candidates).await?;
     world.reporter.begin(&job.name, "references", Some(ids.len() as u64));
-    let (loaded, watched, _) =
-        load_decisions(world, job, &source.run.id, metadata, decision.stream().await?, None).await?;
+    let (loaded, watched, _) = sending.load(decision.stream().await?, Passing::default()).await?;
     world.reporter.end(&job.name, "references", &format!("{} set", loaded.updated));
+    // The rows themselves are written and counted; that a reference was refused is told all the same.
+    store_rejects(world, sending.run, &job.name, &decision, loaded.rejects.iter()).await?;
     if loaded.updated > u64::from(PAGE_ROWS) {
         // Read back now, while the run that made them pays for it, and not in the next one. A few come with the page
         // that the next run asks for anyway.

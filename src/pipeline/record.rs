@@ -110,24 +110,26 @@ async fn append(world: &World, table: TableName, schema: SchemaRef, writer: Snap
     Ok(())
 }
 
-/// Appends the rejects of a run, each with the whole input row as JSON.
-pub(super) async fn store_rejects(
+/// Appends rejects of a run, each with the whole input row as JSON.
+pub(super) async fn store_rejects<'r>(
     world: &World,
     run: &str,
     job: &str,
     decision: &Decision,
-    rejects: &[Reject],
+    rejects: impl Iterator<Item = &'r Reject>,
 ) -> Result<()> {
+    let rejects: Vec<&Reject> = rejects.collect();
     if rejects.is_empty() {
         return Ok(());
     }
-    let inputs = inputs_of(decision, rejects).await?;
+    let inputs = inputs_of(decision, &rejects).await?;
     let at = world.clock.now().timestamp_micros();
     let table = TableName::new(ACTIVITY, "rejects")?;
     let mut writer = world.lake.writer(&table, reject_schema(), at)?;
     for part in rejects.chunks(8_192) {
-        let column =
-            |of: fn(&Reject) -> Option<&str>| Arc::new(part.iter().map(of).collect::<StringArray>()) as ArrayRef;
+        let column = |of: fn(&Reject) -> Option<&str>| {
+            Arc::new(part.iter().map(|one| of(one)).collect::<StringArray>()) as ArrayRef
+        };
         let mut columns = head(run, job, at, part.len());
         columns.extend([
             column(|reject| Some(&reject.source_id)),
@@ -145,7 +147,7 @@ pub(super) async fn store_rejects(
     append(world, table, reject_schema(), writer).await
 }
 
-async fn inputs_of(decision: &Decision, rejects: &[Reject]) -> Result<HashMap<String, String>> {
+async fn inputs_of(decision: &Decision, rejects: &[&Reject]) -> Result<HashMap<String, String>> {
     let ids = Arc::new(StringArray::from_iter_values(rejects.iter().map(|reject| &reject.source_id)));
     let schema = Arc::new(Schema::new(vec![Field::new("rejected_id", DataType::Utf8, false)]));
     let batch = RecordBatch::try_new(schema, vec![ids])?;

@@ -17,6 +17,8 @@ mod licences;
 mod load;
 mod main_job;
 mod matching;
+mod plan;
+mod quotas;
 mod reference_model;
 mod sandbox_doors;
 mod sandbox_gainsight;

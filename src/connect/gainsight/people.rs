@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::connect::http::Method;
 use crate::error::Error;
@@ -77,20 +78,26 @@ impl GainsightClient {
             return Err(failure.into_error("say how a people call stands"));
         }
         #[derive(Deserialize)]
-        struct Status {
+        struct Status<'a> {
             #[serde(alias = "Status", alias = "jobStatus")]
             status: String,
             #[serde(alias = "Count", default)]
             count: u64,
+            /// Taken apart only where there are some: the list of persons beside it is long.
+            #[serde(borrow, default)]
+            errors: Option<&'a RawValue>,
         }
         let data = answer.data().unwrap_or_default();
-        let status: Status = serde_json::from_slice(&data)
+        let status: Status<'_> = serde_json::from_slice(&data)
             .map_err(|e| Error::unavailable("Gainsight's status of a people call cannot be read").source(e))?;
         let word = status.status.to_ascii_uppercase();
         Ok(PeopleStatus {
             done: !matches!(&*word, "IN_PROGRESS" | "INIT" | "SUBMITTED" | "NOT_STARTED" | "PENDING" | "QUEUED"),
             count: status.count,
-            errors: cell_errors(&String::from_utf8_lossy(&data)),
+            errors: match status.errors.map(RawValue::get) {
+                None | Some("[]" | "null") => Vec::new(),
+                Some(errors) => cell_errors(errors),
+            },
         })
     }
 }

@@ -138,6 +138,17 @@ impl Scene {
         })
     }
 
+    /// A write of another tool to the tenant.
+    pub(crate) fn put(&self, mut url: url::Url, query: &[(&str, &str)], body: &Value) {
+        url.query_pairs_mut().extend_pairs(query);
+        self.runtime.block_on(async {
+            let client = reqwest::Client::builder().no_proxy().build().unwrap();
+            let request = client.put(url).header("accesskey", &self.tenant.access_key).json(body);
+            let said: Value = request.send().await.unwrap().json().await.unwrap();
+            assert_eq!(said["result"], true, "{said}");
+        });
+    }
+
     /// All rows of a tenant's object.
     pub(crate) fn dump(&self, object: &str) -> Vec<BTreeMap<String, Value>> {
         let url = self.tenant.url().join(&format!("/__sandbox/dump/{object}")).unwrap();

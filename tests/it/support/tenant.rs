@@ -185,6 +185,13 @@ impl World {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
+    /// The calls that the tenant has counted, by class.
+    pub(crate) async fn counted(&self) -> BTreeMap<String, u64> {
+        let url = self.tenant.url().join("/__sandbox/calls").unwrap();
+        let said: Json = self.http.get(url).send().await.unwrap().json().await.unwrap();
+        serde_json::from_value(said["accepted"].clone()).unwrap()
+    }
+
     /// A direct insert, past the client; gives the ids.
     pub(crate) async fn insert(&self, object: &str, records: Json) -> Vec<String> {
         let mut ids = Vec::new();

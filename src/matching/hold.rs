@@ -1,0 +1,141 @@
+//! Which side of a join is held in memory: the other tables, while the rows stream past them.
+//!
+//! The statement takes every row of `source` through left joins, each with one row per key on its other side. Left to
+//! itself the engine holds whichever side has fewer rows, or else deals both sides out by key before every join. The
+//! rows are wide and grow with each join: holding them copies every cell again and again (a million mirrored records
+//! and half a million rows took seven times as long as the other way round), and dealing them out four times over costs
+//! twice what the joins themselves do. So the narrow side is held, whole and once, and nothing is dealt out.
+//!
+//! A few rows are another matter: then the rows are held, and their keys keep most of the mirrors from being decoded.
+
+use std::sync::Arc;
+
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::tree_node::TreeNode;
+use datafusion::error::Result;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::context::SessionContext;
+use datafusion::execution::context::SessionState;
+use datafusion::logical_expr::JoinType;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::joins::HashJoinExec;
+use datafusion::physical_plan::joins::PartitionMode;
+use datafusion::physical_plan::statistics::StatisticsArgs;
+use datafusion::physical_plan::statistics::StatisticsContext;
+
+/// Below this many rows the engine's own choice is as good or better.
+const FEW: usize = 50_000;
+
+/// The session's state for a statement over `source`: as it is where there are few rows, else with the rule.
+pub(super) async fn state_for(ctx: &SessionContext) -> Result<SessionState> {
+    let source = ctx.table("source").await?.create_physical_plan().await?;
+    let counted = StatisticsContext::new().compute(source.as_ref(), &StatisticsArgs::new())?;
+    match counted.num_rows.get_value() {
+        Some(rows) if *rows < FEW => Ok(ctx.state()),
+        _ => Ok(streaming(ctx.state())),
+    }
+}
+
+fn streaming(state: SessionState) -> SessionState {
+    let mut config = state.config().clone();
+    let optimizer = &mut config.options_mut().optimizer;
+    optimizer.join_reordering = false;
+    optimizer.hash_join_single_partition_threshold = usize::MAX;
+    optimizer.hash_join_single_partition_threshold_rows = usize::MAX;
+    let mut rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> = vec![Arc::new(HoldRight)];
+    rules.extend(state.physical_optimizers().iter().cloned());
+    SessionStateBuilder::new_from_existing(state).with_config(config).with_physical_optimizer_rules(rules).build()
+}
+
+/// Turns joins that keep the rows of their left side round, so that the right side is the one that is held.
+#[derive(Debug)]
+struct HoldRight;
+
+impl PhysicalOptimizerRule for HoldRight {
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        let turned = plan.transform_up(|plan| match plan.downcast_ref::<HashJoinExec>() {
+            Some(join) if keeps_left(join) => Ok(Transformed::yes(join.swap_inputs(PartitionMode::CollectLeft)?)),
+            _ => Ok(Transformed::no(plan)),
+        });
+        Ok(turned?.data)
+    }
+
+    fn name(&self) -> &str {
+        "hold_right"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+fn keeps_left(join: &HashJoinExec) -> bool {
+    matches!(join.join_type(), JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti) && !join.null_aware
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::array::ArrayRef;
+    use datafusion::arrow::array::Int64Array;
+    use datafusion::arrow::array::RecordBatch;
+    use datafusion::arrow::array::StringArray;
+    use datafusion::arrow::compute::concat_batches;
+    use datafusion::dataframe::DataFrame;
+    use datafusion::physical_plan::displayable;
+    use datafusion::prelude::SessionConfig;
+
+    use super::*;
+
+    const QUERY: &str = "SELECT s.id, s.word, l.word AS found FROM source s LEFT JOIN lookup l ON s.id = l.id \
+        WHERE NOT EXISTS (SELECT 1 FROM gone g WHERE g.id = s.id) ORDER BY s.id";
+
+    fn register(ctx: &SessionContext, name: &str, ids: impl Iterator<Item = i64>) {
+        let ids: Vec<i64> = ids.collect();
+        let words: StringArray = ids.iter().map(|id| (id % 7 != 0).then(|| format!("{name} {id}"))).collect();
+        let columns: [(&str, ArrayRef); 2] = [("id", Arc::new(Int64Array::from(ids))), ("word", Arc::new(words))];
+        let _ = ctx.register_batch(name, RecordBatch::try_from_iter(columns).unwrap()).unwrap();
+    }
+
+    fn session(rows: i64) -> SessionContext {
+        let ctx = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(3));
+        register(&ctx, "source", 0..rows);
+        register(&ctx, "lookup", (0..2 * rows).step_by(3));
+        register(&ctx, "gone", (0..rows).step_by(10));
+        ctx
+    }
+
+    async fn frame(state: SessionState) -> DataFrame {
+        let plan = state.create_logical_plan(QUERY).await.unwrap();
+        DataFrame::new(state, plan)
+    }
+
+    async fn joins(state: SessionState) -> Vec<String> {
+        let plan = frame(state).await.create_physical_plan().await.unwrap();
+        let text = displayable(plan.as_ref()).indent(false).to_string();
+        text.lines().filter(|line| line.contains("JoinExec")).map(|line| line.trim().to_owned()).collect()
+    }
+
+    #[tokio::test]
+    async fn many_rows_stream_past_what_is_held_and_the_answer_is_the_same() {
+        let ctx = session(FEW as i64);
+        let state = state_for(&ctx).await.unwrap();
+        let joins = joins(state.clone()).await;
+        assert_eq!(joins.len(), 2, "{joins:?}");
+        assert!(joins[0].starts_with("HashJoinExec: mode=CollectLeft, join_type=Right"), "{joins:?}");
+        assert!(joins[1].starts_with("HashJoinExec: mode=CollectLeft, join_type=RightAnti"), "{joins:?}");
+        let [held, plain] = [frame(state).await, frame(ctx.state()).await].map(|frame| frame.collect());
+        let (held, plain) = (held.await.unwrap(), plain.await.unwrap());
+        let schema = held[0].schema();
+        let whole = |batches: &[RecordBatch]| concat_batches(&schema, batches).unwrap();
+        assert_eq!(whole(&held), whole(&plain));
+        assert_eq!(whole(&held).num_rows(), FEW * 9 / 10);
+    }
+
+    #[tokio::test]
+    async fn few_rows_are_the_engines_to_place() {
+        let state = state_for(&session(100)).await.unwrap();
+        assert!(state.config().options().optimizer.join_reordering);
+    }
+}
