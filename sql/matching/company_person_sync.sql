@@ -14,7 +14,8 @@ mapped AS (
     match_id("AccountId") AS lookup_1_1,
     match_id("ReportsToId") AS lookup_2_1,
     match_id("AccountId") AS lookup_2_2,
-    coalesce(match_id("ReportsToId") = match_id("Id") AND match_id("AccountId") = match_id("AccountId"), FALSE) AS own_2
+    coalesce(match_id("ReportsToId") = match_id("Id") AND match_id("AccountId") = match_id("AccountId"), FALSE) AS own_2,
+    key_hash(match_id("Id"), match_id("AccountId")) AS becomes_2
   FROM source
 ),
 
@@ -26,13 +27,19 @@ lookup_1_all AS (
   FROM "mirror_company"
 ),
 
+-- Numbers of keys that several rows may have. (worked out first)
+lookup_1_suspects AS (
+  SELECT number FROM (SELECT key_hash(lookup_1_1) AS number FROM lookup_1_all)
+  WHERE number IS NOT NULL GROUP BY number HAVING count(*) > 1
+),
+
 -- Of several records with one key these are the candidates, at most 10. (worked out first)
 lookup_1_several AS (
   SELECT lookup_1_1, max(hits) AS hits, arrow_cast(string_agg(gsid, ', ' ORDER BY gsid), 'Utf8') AS candidates
   FROM (
     SELECT a.lookup_1_1, a.gsid, count(*) OVER (PARTITION BY a.lookup_1_1) AS hits,
       row_number() OVER (PARTITION BY a.lookup_1_1 ORDER BY a.gsid) AS place
-    FROM (SELECT lookup_1_1 FROM lookup_1_all GROUP BY lookup_1_1 HAVING count(*) > 1) s
+    FROM (SELECT lookup_1_1 FROM lookup_1_all WHERE key_hash(lookup_1_1) IN (SELECT number FROM lookup_1_suspects) GROUP BY lookup_1_1 HAVING count(*) > 1) s
     JOIN lookup_1_all a ON s.lookup_1_1 = a.lookup_1_1
   )
   WHERE place <= 10
@@ -56,10 +63,16 @@ lookup_2_all AS (
   FROM "mirror_company_person"
 ),
 
+-- Numbers of keys that several rows may have. (worked out first)
+lookup_2_suspects AS (
+  SELECT number FROM (SELECT key_hash(lookup_2_1, lookup_2_2) AS number FROM lookup_2_all)
+  WHERE number IS NOT NULL GROUP BY number HAVING count(*) > 1
+),
+
 -- Of several records with one key the lowest GSID counts. (worked out first)
 lookup_2_several AS (
   SELECT a.lookup_2_1, a.lookup_2_2, min(a.gsid) AS gsid
-  FROM (SELECT lookup_2_1, lookup_2_2 FROM lookup_2_all GROUP BY lookup_2_1, lookup_2_2 HAVING count(*) > 1) s
+  FROM (SELECT lookup_2_1, lookup_2_2 FROM lookup_2_all WHERE key_hash(lookup_2_1, lookup_2_2) IN (SELECT number FROM lookup_2_suspects) GROUP BY lookup_2_1, lookup_2_2 HAVING count(*) > 1) s
   JOIN lookup_2_all a ON s.lookup_2_1 = a.lookup_2_1 AND s.lookup_2_2 = a.lookup_2_2
   GROUP BY a.lookup_2_1, a.lookup_2_2
 ),
@@ -82,13 +95,19 @@ persons_all AS (
   FROM "mirror_person"
 ),
 
+-- Numbers of keys that several rows may have. (worked out first)
+persons_suspects AS (
+  SELECT number FROM (SELECT key_hash(key_1) AS number FROM persons_all)
+  WHERE number IS NOT NULL GROUP BY number HAVING count(*) > 1
+),
+
 -- Of several records with one key these are the candidates, at most 10. (worked out first)
 persons_several AS (
   SELECT key_1, max(hits) AS hits, arrow_cast(string_agg(gsid, ', ' ORDER BY gsid), 'Utf8') AS candidates
   FROM (
     SELECT a.key_1, a.gsid, count(*) OVER (PARTITION BY a.key_1) AS hits,
       row_number() OVER (PARTITION BY a.key_1 ORDER BY a.gsid) AS place
-    FROM (SELECT key_1 FROM persons_all GROUP BY key_1 HAVING count(*) > 1) s
+    FROM (SELECT key_1 FROM persons_all WHERE key_hash(key_1) IN (SELECT number FROM persons_suspects) GROUP BY key_1 HAVING count(*) > 1) s
     JOIN persons_all a ON s.key_1 = a.key_1
   )
   WHERE place <= 10
@@ -115,13 +134,19 @@ company_persons_all AS (
   FROM "mirror_company_person"
 ),
 
+-- Numbers of keys that several rows may have. (worked out first)
+company_persons_suspects AS (
+  SELECT number FROM (SELECT key_hash(person_gsid, company_gsid) AS number FROM company_persons_all)
+  WHERE number IS NOT NULL GROUP BY number HAVING count(*) > 1
+),
+
 -- Of several records with one key these are the candidates, at most 10. (worked out first)
 company_persons_several AS (
   SELECT person_gsid, company_gsid, max(hits) AS hits, arrow_cast(string_agg(gsid, ', ' ORDER BY gsid), 'Utf8') AS candidates
   FROM (
     SELECT a.person_gsid, a.company_gsid, a.gsid, count(*) OVER (PARTITION BY a.person_gsid, a.company_gsid) AS hits,
       row_number() OVER (PARTITION BY a.person_gsid, a.company_gsid ORDER BY a.gsid) AS place
-    FROM (SELECT person_gsid, company_gsid FROM company_persons_all GROUP BY person_gsid, company_gsid HAVING count(*) > 1) s
+    FROM (SELECT person_gsid, company_gsid FROM company_persons_all WHERE key_hash(person_gsid, company_gsid) IN (SELECT number FROM company_persons_suspects) GROUP BY person_gsid, company_gsid HAVING count(*) > 1) s
     JOIN company_persons_all a ON s.person_gsid = a.person_gsid AND s.company_gsid = a.company_gsid
   )
   WHERE place <= 10
@@ -136,9 +161,15 @@ company_persons AS (
   SELECT person_gsid, company_gsid, NULL AS gsid, hits, candidates, NULL AS "now.company_person.ExternalContactId", NULL AS "now.company_person.ExternalAccountId", NULL AS "now.company_person.Manager" FROM company_persons_several
 ),
 
+-- Numbers of keys that several rows may have. (worked out first)
+rows_suspects AS (
+  SELECT number FROM (SELECT key_hash(key_1) AS number FROM mapped)
+  WHERE number IS NOT NULL GROUP BY number HAVING count(*) > 1
+),
+
 -- Persons that several rows are about. (worked out first)
 shared AS (
-  SELECT key_1 FROM mapped GROUP BY key_1 HAVING count(*) > 1
+  SELECT key_1 FROM mapped WHERE key_hash(key_1) IN (SELECT number FROM rows_suspects) GROUP BY key_1 HAVING count(*) > 1
 ),
 
 -- Those rows.
@@ -350,5 +381,7 @@ SELECT
   "set.company_person.ExternalContactId",
   "set.company_person.ExternalAccountId",
   "set.company_person.Company_ID",
-  "set.company_person.Manager"
+  "set.company_person.Manager",
+  CASE WHEN problem IS NULL THEN becomes_2 END AS "becomes.company_person.Manager",
+  CASE WHEN problem IS NULL AND waits_2 THEN key_hash(lookup_2_1, lookup_2_2) END AS "awaits.company_person.Manager"
 FROM decided

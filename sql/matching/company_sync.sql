@@ -12,11 +12,17 @@ mapped AS (
   FROM source
 ),
 
+-- Numbers of keys that several rows may have. (worked out first)
+rows_suspects AS (
+  SELECT number FROM (SELECT key_hash(key_1) AS number FROM mapped)
+  WHERE number IS NOT NULL GROUP BY number HAVING count(*) > 1
+),
+
 -- Of several rows with one key the newest counts, then the higher Id. (worked out first)
 ranked AS (
   SELECT m.source_id, nullif(first_value(m.source_id) OVER (
       PARTITION BY m.key_1 ORDER BY m.modified DESC NULLS LAST, m.source_id DESC), m.source_id) AS duplicate_of
-  FROM (SELECT key_1 FROM mapped GROUP BY key_1 HAVING count(*) > 1) s
+  FROM (SELECT key_1 FROM mapped WHERE key_hash(key_1) IN (SELECT number FROM rows_suspects) GROUP BY key_1 HAVING count(*) > 1) s
   JOIN mapped m ON s.key_1 = m.key_1
 ),
 
@@ -30,13 +36,19 @@ records_all AS (
   FROM "mirror_company"
 ),
 
+-- Numbers of keys that several rows may have. (worked out first)
+records_suspects AS (
+  SELECT number FROM (SELECT key_hash(key_1) AS number FROM records_all)
+  WHERE number IS NOT NULL GROUP BY number HAVING count(*) > 1
+),
+
 -- Of several records with one key these are the candidates, at most 10. (worked out first)
 records_several AS (
   SELECT key_1, max(hits) AS hits, arrow_cast(string_agg(gsid, ', ' ORDER BY gsid), 'Utf8') AS candidates
   FROM (
     SELECT a.key_1, a.gsid, count(*) OVER (PARTITION BY a.key_1) AS hits,
       row_number() OVER (PARTITION BY a.key_1 ORDER BY a.gsid) AS place
-    FROM (SELECT key_1 FROM records_all GROUP BY key_1 HAVING count(*) > 1) s
+    FROM (SELECT key_1 FROM records_all WHERE key_hash(key_1) IN (SELECT number FROM records_suspects) GROUP BY key_1 HAVING count(*) > 1) s
     JOIN records_all a ON s.key_1 = a.key_1
   )
   WHERE place <= 10

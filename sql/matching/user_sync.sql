@@ -15,7 +15,8 @@ mapped AS (
     nullif("Title", '') AS "set.gsuser.Title",
     match_id("Id") AS "set.avatar.SfdcUserId",
     match_id("ManagerId") AS lookup_1_1,
-    coalesce(match_id("ManagerId") = match_id("Id"), FALSE) AS own_1
+    coalesce(match_id("ManagerId") = match_id("Id"), FALSE) AS own_1,
+    key_hash(match_id("Id")) AS becomes_1
   FROM source
 ),
 
@@ -27,10 +28,16 @@ lookup_1_all AS (
   FROM "mirror_gsuser"
 ),
 
+-- Numbers of keys that several rows may have. (worked out first)
+lookup_1_suspects AS (
+  SELECT number FROM (SELECT key_hash(lookup_1_1) AS number FROM lookup_1_all)
+  WHERE number IS NOT NULL GROUP BY number HAVING count(*) > 1
+),
+
 -- Of several records with one key the lowest GSID counts. (worked out first)
 lookup_1_several AS (
   SELECT a.lookup_1_1, min(a.gsid) AS gsid
-  FROM (SELECT lookup_1_1 FROM lookup_1_all GROUP BY lookup_1_1 HAVING count(*) > 1) s
+  FROM (SELECT lookup_1_1 FROM lookup_1_all WHERE key_hash(lookup_1_1) IN (SELECT number FROM lookup_1_suspects) GROUP BY lookup_1_1 HAVING count(*) > 1) s
   JOIN lookup_1_all a ON s.lookup_1_1 = a.lookup_1_1
   GROUP BY a.lookup_1_1
 ),
@@ -43,11 +50,17 @@ lookup_1 AS (
   SELECT lookup_1_1, gsid FROM lookup_1_several
 ),
 
+-- Numbers of keys that several rows may have. (worked out first)
+rows_suspects AS (
+  SELECT number FROM (SELECT key_hash(key_1) AS number FROM mapped)
+  WHERE number IS NOT NULL GROUP BY number HAVING count(*) > 1
+),
+
 -- Of several rows with one key the newest counts, then the higher Id. (worked out first)
 ranked AS (
   SELECT m.source_id, nullif(first_value(m.source_id) OVER (
       PARTITION BY m.key_1 ORDER BY m.modified DESC NULLS LAST, m.source_id DESC), m.source_id) AS duplicate_of
-  FROM (SELECT key_1 FROM mapped GROUP BY key_1 HAVING count(*) > 1) s
+  FROM (SELECT key_1 FROM mapped WHERE key_hash(key_1) IN (SELECT number FROM rows_suspects) GROUP BY key_1 HAVING count(*) > 1) s
   JOIN mapped m ON s.key_1 = m.key_1
 ),
 
@@ -67,13 +80,19 @@ records_all AS (
   FROM "mirror_gsuser"
 ),
 
+-- Numbers of keys that several rows may have. (worked out first)
+records_suspects AS (
+  SELECT number FROM (SELECT key_hash(key_1) AS number FROM records_all)
+  WHERE number IS NOT NULL GROUP BY number HAVING count(*) > 1
+),
+
 -- Of several records with one key these are the candidates, at most 10. (worked out first)
 records_several AS (
   SELECT key_1, max(hits) AS hits, arrow_cast(string_agg(gsid, ', ' ORDER BY gsid), 'Utf8') AS candidates
   FROM (
     SELECT a.key_1, a.gsid, count(*) OVER (PARTITION BY a.key_1) AS hits,
       row_number() OVER (PARTITION BY a.key_1 ORDER BY a.gsid) AS place
-    FROM (SELECT key_1 FROM records_all GROUP BY key_1 HAVING count(*) > 1) s
+    FROM (SELECT key_1 FROM records_all WHERE key_hash(key_1) IN (SELECT number FROM records_suspects) GROUP BY key_1 HAVING count(*) > 1) s
     JOIN records_all a ON s.key_1 = a.key_1
   )
   WHERE place <= 10
@@ -199,5 +218,7 @@ SELECT
   "set.gsuser.Locale",
   "set.gsuser.Title",
   "set.avatar.SfdcUserId",
-  "set.gsuser.Manager"
+  "set.gsuser.Manager",
+  CASE WHEN problem IS NULL THEN becomes_1 END AS "becomes.gsuser.Manager",
+  CASE WHEN problem IS NULL AND waits_1 THEN key_hash(lookup_1_1) END AS "awaits.gsuser.Manager"
 FROM decided

@@ -4,6 +4,7 @@ use clap::Args;
 use datafusion::arrow::array::RecordBatch;
 use serde_json::json;
 
+use crate::config::connection::GainsightConnection;
 use crate::config::job::Job;
 use crate::config::project::Project;
 use crate::error::Error;
@@ -19,6 +20,7 @@ use super::output;
 use super::output::Format;
 use super::progress::count;
 use super::report::batch;
+use super::report::numbers;
 use super::report::texts;
 use super::run::named;
 
@@ -89,14 +91,13 @@ fn quotas(shared: &Shared, changed: u64, all: u64) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-fn connection_of<'p>(project: &'p Project, job: &Job) -> Result<&'p crate::config::connection::GainsightConnection> {
+fn connection_of<'p>(project: &'p Project, job: &Job) -> Result<&'p GainsightConnection> {
     project.gainsight.get(&job.gainsight).ok_or_else(|| {
         Error::bug(format!("the job {} names a connection `{}` that `check` let pass", job.name, job.gainsight))
     })
 }
 
 fn costs_batch(costs: &[RouteCost]) -> Result<RecordBatch> {
-    use super::report::numbers;
     let hours = |of: fn(&RouteCost) -> f64| texts(costs, move |cost| Some(format!("{:.1}", of(cost))));
     batch(vec![
         ("job", texts(costs, |cost| Some(cost.job.clone()))),

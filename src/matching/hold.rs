@@ -39,7 +39,8 @@ pub(super) async fn state_for(ctx: &SessionContext) -> Result<SessionState> {
 }
 
 fn streaming(state: SessionState) -> SessionState {
-    let mut config = state.config().clone();
+    // The state has its tables already; a new catalog would hide them.
+    let mut config = state.config().clone().with_create_default_catalog_and_schema(false);
     let optimizer = &mut config.options_mut().optimizer;
     optimizer.join_reordering = false;
     optimizer.hash_join_single_partition_threshold = usize::MAX;
@@ -122,9 +123,10 @@ mod tests {
         let ctx = session(FEW as i64);
         let state = state_for(&ctx).await.unwrap();
         let joins = joins(state.clone()).await;
-        assert_eq!(joins.len(), 2, "{joins:?}");
-        assert!(joins[0].starts_with("HashJoinExec: mode=CollectLeft, join_type=Right"), "{joins:?}");
-        assert!(joins[1].starts_with("HashJoinExec: mode=CollectLeft, join_type=RightAnti"), "{joins:?}");
+        assert!(joins.len() == 2 && joins.iter().all(|join| join.contains("mode=CollectLeft")), "{joins:?}");
+        for kind in ["join_type=Right,", "join_type=RightAnti,"] {
+            assert!(joins.iter().any(|join| join.contains(kind)), "{kind} {joins:?}");
+        }
         let [held, plain] = [frame(state).await, frame(ctx.state()).await].map(|frame| frame.collect());
         let (held, plain) = (held.await.unwrap(), plain.await.unwrap());
         let schema = held[0].schema();

@@ -166,11 +166,16 @@ async fn decide_and_load(world: &World, job: &Job, source: &LandedSource) -> Res
     // What a stopped process had left to the tenant is waited for, so that the mirrors show its rows.
     let client = world.gainsight(&job.gainsight).await?;
     load::await_open_chunks(&client, &world.ledger, &source.run.id).await?;
+    let again = waiting_ids(world, job)?;
+    let candidates = candidates_of(world, job, source, &again)?;
+    if source.landed.rows == 0 && again.is_empty() && !matches!(candidates, Candidates::Everything) {
+        // Nothing to decide: the tenant need not be asked what it holds.
+        world.ledger.record_step(&source.run.id, "load", 0, &serde_json::json!({}))?;
+        return Ok(Done::default());
+    }
     let metadata = world.metadata(job).await?;
     let mirrors = mirror::refresh(world, job, &metadata, Refresh::Changes).await?;
 
-    let again = waiting_ids(world, job)?;
-    let candidates = candidates_of(world, job, source, &again)?;
     let decision = Decision::prepare(world, job, &source.snapshot, &mirrors, candidates).await?;
     let rows = decision.source_rows().await?;
 

@@ -59,7 +59,7 @@ struct Waiting {
 }
 
 /// In which order the held rows go.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Rounds {
     /// Source ids.
     pub(super) rounds: Vec<StringArray>,
