@@ -20,6 +20,7 @@ mod matching;
 mod plan;
 mod quotas;
 mod reference_model;
+mod sandbox_bulk;
 mod sandbox_doors;
 mod sandbox_gainsight;
 mod sandbox_salesforce;

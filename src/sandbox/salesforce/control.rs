@@ -78,12 +78,15 @@ struct Limits {
     DailyApiRequests: Limit,
     #[serde(default)]
     DailyBulkV2QueryJobs: Limit,
+    #[serde(default)]
+    DailyBulkApiBatches: Limit,
 }
 
 /// Sets limits and what is used of them.
 async fn limits(State(org): State<Arc<Org>>, Json(order): Json<Limits>) -> Json<Value> {
     let (requests, jobs) = (order.DailyApiRequests, order.DailyBulkV2QueryJobs);
     org.set_limits((requests.used, requests.max), (jobs.used, jobs.max));
+    org.set_batches(order.DailyBulkApiBatches.used, order.DailyBulkApiBatches.max);
     Json(json!({ "set": true }))
 }
 

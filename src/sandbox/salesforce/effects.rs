@@ -5,8 +5,8 @@
 //! | `"session-ends"` | any call with a session | the session of the call ends just before it; `INVALID_SESSION_ID` |
 //! | `"request-limit-exceeded"` | any call with a session | `REQUEST_LIMIT_EXCEEDED`, whatever is left of the day's limit |
 //! | `"locator-dies"` | a page asked for by locator | that locator is `INVALID_QUERY_LOCATOR` from then on |
-//! | `{"job-fails": {"after_polls", "message"}}` | the creation of a bulk job | so many looks find it in progress, then it has failed |
-//! | `{"job-stuck": {"polls"}}` | the creation of a bulk job | so many looks find it in progress, or all that ever come |
+//! | `{"job-fails": {"after_polls", "message"}}` | the creation of a bulk job, the adding of a batch | so many looks find it in progress, then it has failed |
+//! | `{"job-stuck": {"polls"}}` | the creation of a bulk job, the adding of a batch | so many looks find it in progress, or all that ever come |
 //! | `{"stamped-before": {"seconds"}}` | a write of records | the record appears now with the SystemModstamp of that much earlier |
 //!
 //! The last is how a row comes in late: whoever read the window before has not seen it, and it lies in that window. The
@@ -81,6 +81,16 @@ pub(super) enum Look {
 }
 
 impl Fate {
+    /// Looks that still find the job in progress; a job that is stuck for ever has more than anyone takes.
+    pub(super) fn polls(&self) -> u32 {
+        self.polls.unwrap_or(u32::MAX)
+    }
+
+    /// Why it fails, if it does.
+    pub(super) fn message(&self) -> Option<&str> {
+        self.message.as_deref()
+    }
+
     /// A look at the job uses one up.
     pub(super) fn look(&mut self) -> Look {
         match (&mut self.polls, &self.message) {

@@ -1,8 +1,9 @@
-//! A Salesforce org on loopback: OAuth, REST, SOQL and Bulk API 2.0 over generated records.
+//! A Salesforce org on loopback: OAuth, REST, SOQL and both Bulk APIs over generated records.
 //!
 //! ```text
 //!  /services/oauth2/*  logins ─┐
-//!  /services/data/*    rest ───┼─▶ org (sessions, limits, jobs) ─▶ soql ─▶ store (columns, snapshots) ◀─ generate
+//!  /services/data/*    rest ───┤
+//!  /services/async/*   bulk ───┼─▶ org (sessions, limits, jobs) ─▶ soql ─▶ store (columns, snapshots) ◀─ generate
 //!  /__sandbox/*        control ┘                                              ▲
 //!                                                              schema: one TOML file per object
 //! ```

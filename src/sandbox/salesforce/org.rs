@@ -83,6 +83,8 @@ struct Limits {
     max_requests: u64,
     query_jobs: u64,
     max_query_jobs: u64,
+    batches: u64,
+    max_batches: u64,
 }
 
 impl Org {
@@ -125,6 +127,8 @@ impl Org {
                 max_requests: options.daily_api_requests,
                 query_jobs: 0,
                 max_query_jobs: 10_000,
+                batches: 0,
+                max_batches: 15_000,
             }),
             calls: Mutex::default(),
             jwt_public_key,
@@ -220,6 +224,29 @@ impl Org {
         Ok(())
     }
 
+    /// Counts batches of both Bulk APIs against the day's limit.
+    pub(crate) fn bulk_batches(&self, batches: u64) -> Result<(), ApiError> {
+        let mut limits = self.limits();
+        if limits.batches.saturating_add(batches) > limits.max_batches {
+            return Err(ApiError::new(400, "LIMIT_EXCEEDED", "ApiBatchItems Limit exceeded."));
+        }
+        limits.batches += batches;
+        Ok(())
+    }
+
+    /// (used, most) of batches.
+    pub(crate) fn batch_usage(&self) -> (u64, u64) {
+        let limits = self.limits();
+        (limits.batches, limits.max_batches)
+    }
+
+    /// Sets the limit of batches and what is used of it.
+    pub(crate) fn set_batches(&self, used: Option<u64>, max: Option<u64>) {
+        let mut limits = self.limits();
+        limits.batches = used.unwrap_or(limits.batches);
+        limits.max_batches = max.unwrap_or(limits.max_batches);
+    }
+
     /// (used, most) of API requests and of query jobs.
     pub(crate) fn usage(&self) -> [(u64, u64); 2] {
         let limits = self.limits();
@@ -243,6 +270,7 @@ impl Org {
             limits.since = now;
             limits.requests = 0;
             limits.query_jobs = 0;
+            limits.batches = 0;
         }
         limits
     }

@@ -165,12 +165,16 @@ async fn handle(State(org): State<Arc<Org>>, request: Request) -> Response {
         }
         (method, ["services", "data", version, rest @ ..]) => {
             let gzip = takes_gzip(&parts.headers);
-            let due = parts.extensions.remove();
-            let mut answer = data(&org, method, version, rest, query, parts.headers, body, due).await;
+            let asked = Asked { query, headers: parts.headers, body, due: parts.extensions.remove() };
+            let mut answer = data(&org, method, version, rest, asked).await;
             if gzip {
                 answer = compressed(answer).await;
             }
             answer
+        }
+        (method, ["services", "async", version, rest @ ..]) => {
+            let asked = Asked { query, headers: parts.headers, body, due: parts.extensions.remove() };
+            bulk::classic(&org, method, version, rest, asked)
         }
         _ => ApiError::not_found().into_response(),
     }
@@ -224,44 +228,61 @@ async fn compressed(answer: Response) -> Response {
     }
 }
 
+/// What a request brings along beside its path.
+pub(super) struct Asked {
+    pub(super) query: Vec<(String, String)>,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    /// Faults that may befall the call.
+    pub(super) due: Option<Due<Effect>>,
+}
+
 /// `/services/data/vNN.0/…`.
-async fn data(
-    org: &Arc<Org>,
-    method: &Method,
-    version: &str,
-    rest: &[&str],
-    query: Vec<(String, String)>,
-    headers: HeaderMap,
-    body: Bytes,
-    due: Option<Due<Effect>>,
-) -> Response {
+async fn data(org: &Arc<Org>, method: &Method, version: &str, rest: &[&str], asked: Asked) -> Response {
     org.count(if rest.first() == Some(&"jobs") { "bulk" } else { "rest" });
     let Some(number) = self::version(version) else { return ApiError::not_found().into_response() };
-    let token = oauth::bearer_token(&headers).unwrap_or_default();
+    let token = oauth::bearer_token(&asked.headers).unwrap_or_default().to_owned();
+    let (call, info) = let_in(org, number, &token, asked);
+    let answer = match call {
+        Ok(call) => route(call, method, rest).await.unwrap_or_else(IntoResponse::into_response),
+        Err(refused) => refused.into_response(),
+    };
+    with_limit(answer, info)
+}
+
+/// Lets a caller in who has a session and has not used up the day's requests; and what the limit's header says.
+pub(super) fn let_in(
+    org: &Arc<Org>,
+    version: u32,
+    token: &str,
+    asked: Asked,
+) -> (Result<Call, ApiError>, Option<String>) {
+    let Asked { query, headers, body, due } = asked;
     let ends = |effect: &Effect| matches!(effect, Effect::SessionEnds).then_some(());
     if org.session(token).is_ok() && effects::take(due.as_ref(), ends).is_some() {
         lock(&org.logins).sessions.remove(token);
     }
     let session = match org.session(token) {
         Ok(session) => session,
-        Err(refused) => return refused.into_response(),
+        Err(refused) => return (Err(refused), None),
     };
     let (mut allowed, info) = org.request();
     let exceeded = |effect: &Effect| matches!(effect, Effect::RequestLimitExceeded).then_some(());
     if effects::take(due.as_ref(), exceeded).is_some() {
         allowed = Err(ApiError::requests_exceeded());
     }
-    let mut answer = match allowed.and_then(|()| unpacked(&headers, body)) {
-        Ok(body) => {
-            let base = format!("/services/data/{version}");
-            let access = org.access(session.user);
-            let org = Arc::clone(org);
-            let call = Call { org, session, access, workspace: None, version: number, base, query, headers, body, due };
-            route(call, method, rest).await.unwrap_or_else(IntoResponse::into_response)
-        }
-        Err(refused) => refused.into_response(),
-    };
-    if let Ok(info) = HeaderValue::from_str(&info) {
+    let call = allowed.and_then(|()| unpacked(&headers, body)).map(|body| {
+        let base = format!("/services/data/v{version}.0");
+        let access = org.access(session.user);
+        let org = Arc::clone(org);
+        Call { org, session, access, workspace: None, version, base, query, headers, body, due }
+    });
+    (call, Some(info))
+}
+
+/// Puts the limit's header on an answer.
+pub(super) fn with_limit(mut answer: Response, info: Option<String>) -> Response {
+    if let Some(info) = info.and_then(|info| HeaderValue::from_str(&info).ok()) {
         answer.headers_mut().insert("sforce-limit-info", info);
     }
     answer
@@ -371,11 +392,12 @@ fn resources(base: &str) -> Value {
 /// `GET /limits`. Only the two that are counted go down.
 fn limits(org: &Org) -> Value {
     let [(requests, max_requests), (jobs, max_jobs)] = org.usage();
+    let (batches, max_batches) = org.batch_usage();
     let rest = |used: u64, max: u64| json!({ "Max": max, "Remaining": max.saturating_sub(used) });
     json!({
         "ConcurrentAsyncGetReportInstances": rest(0, 200),
         "DailyApiRequests": rest(requests, max_requests),
-        "DailyBulkApiBatches": rest(0, 15_000),
+        "DailyBulkApiBatches": rest(batches, max_batches),
         "DailyBulkV2QueryFileStorageMB": rest(0, 976_562),
         "DailyBulkV2QueryJobs": rest(jobs, max_jobs),
         "DailyDeliveredPlatformEvents": rest(0, 25_000),

@@ -160,12 +160,15 @@ fn csv_text(out: &mut Vec<u8>, text: &[u8]) {
 /// The shape of a JSON record: fields and parents in the order in which the query names them.
 #[derive(Debug)]
 pub(crate) struct Shape {
-    object: ObjectIndex,
-    members: Vec<(String, Member)>,
+    pub(crate) object: ObjectIndex,
+    pub(crate) members: Vec<(String, Member)>,
+    /// Dates and times as milliseconds since 1970, as JSON of the first Bulk API has them.
+    in_millis: bool,
 }
 
+/// One member of a record.
 #[derive(Debug)]
-enum Member {
+pub(crate) enum Member {
     Field(FieldIndex),
     Parent(FieldIndex, Shape),
 }
@@ -173,7 +176,7 @@ enum Member {
 impl Shape {
     /// The shape of a query's records.
     pub(crate) fn of(bound: &Bound) -> Self {
-        let mut shape = Self { object: bound.object, members: Vec::new() };
+        let mut shape = Self { object: bound.object, members: Vec::new(), in_millis: false };
         for output in &bound.outputs {
             let mut names: Vec<&str> = output.name.split('.').collect();
             let last = names.pop().unwrap_or_default();
@@ -181,7 +184,7 @@ impl Shape {
             for (name, (field, target)) in names.iter().zip(&output.path.steps) {
                 let known = node.members.iter().position(|(known, _)| known == name);
                 let at = known.unwrap_or_else(|| {
-                    let parent = Self { object: *target, members: Vec::new() };
+                    let parent = Self { object: *target, members: Vec::new(), in_millis: false };
                     node.members.push(((*name).to_owned(), Member::Parent(*field, parent)));
                     node.members.len() - 1
                 });
@@ -198,7 +201,18 @@ impl Shape {
         let definition = &store.schema.objects[object];
         let name = |field: &FieldIndex| definition.fields[*field].name.clone();
         let members = fields.iter().map(|field| (name(field), Member::Field(*field))).collect();
-        Self { object, members }
+        Self { object, members, in_millis: false }
+    }
+
+    /// The same with dates and datetimes as milliseconds.
+    pub(crate) fn with_times_in_millis(mut self) -> Self {
+        self.in_millis = true;
+        let members = self.members.into_iter().map(|(name, member)| match member {
+            Member::Field(field) => (name, Member::Field(field)),
+            Member::Parent(field, parent) => (name, Member::Parent(field, parent.with_times_in_millis())),
+        });
+        self.members = members.collect();
+        self
     }
 
     /// Writes one record; `base` is `/services/data/vNN.0`.
@@ -213,7 +227,13 @@ impl Shape {
             format::json_text(out, name);
             out.push(b':');
             match member {
-                Member::Field(field) => json_field(out, store, self.object, row, *field),
+                Member::Field(field) => {
+                    let cell = store.cell(self.object, row, *field);
+                    match Some(cell).filter(|_| self.in_millis).and_then(millis) {
+                        Some(value) => format::integer(out, value),
+                        None => json_field(out, store, self.object, row, *field),
+                    }
+                }
                 Member::Parent(field, parent) => match store.parent(self.object, row, *field) {
                     Some((object, row)) if object == parent.object => parent.write(out, store, row, base),
                     _ => out.extend_from_slice(b"null"),
@@ -221,6 +241,15 @@ impl Shape {
             }
         }
         out.push(b'}');
+    }
+}
+
+/// A date or a datetime in milliseconds since 1970.
+fn millis(cell: Cell<'_>) -> Option<i64> {
+    match cell {
+        Cell::Date(days) => Some(days * 86_400_000),
+        Cell::Datetime(seconds) => Some(seconds * 1000),
+        _ => None,
     }
 }
 

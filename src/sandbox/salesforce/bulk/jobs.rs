@@ -10,6 +10,8 @@ use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
 
+use super::classic;
+use super::ingest;
 use super::query;
 use crate::sandbox::salesforce::error::ApiError;
 use crate::sandbox::salesforce::format;
@@ -27,6 +29,8 @@ const LISTED: usize = 1000;
 #[derive(Default)]
 pub(crate) struct Jobs {
     pub(super) queries: BTreeMap<Id, query::Job>,
+    pub(super) ingests: BTreeMap<Id, ingest::Job>,
+    pub(super) classics: BTreeMap<Id, classic::Job>,
     made: u64,
 }
 
@@ -41,6 +45,8 @@ impl Jobs {
     pub(super) fn forget_old(&mut self, now: DateTime<Utc>) {
         let fresh = |ended: bool, head: &Head| !ended || now - head.changed < KEPT;
         self.queries.retain(|_, job| fresh(job.state.has_ended(), &job.head));
+        self.ingests.retain(|_, job| fresh(job.state.has_ended(), &job.head));
+        self.classics.retain(|_, job| fresh(job.has_ended(), &job.head));
     }
 }
 
@@ -96,6 +102,8 @@ pub(super) fn members<const N: usize>(all: [(&str, Value); N]) -> Map<String, Va
 /// States of a job of Bulk API 2.0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
+    /// Waits for data; ingest only.
+    Open,
     UploadComplete,
     InProgress,
     JobComplete,
@@ -106,6 +114,7 @@ pub(super) enum State {
 impl State {
     pub(super) fn name(self) -> &'static str {
         match self {
+            Self::Open => "Open",
             Self::UploadComplete => "UploadComplete",
             Self::InProgress => "InProgress",
             Self::JobComplete => "JobComplete",
@@ -165,21 +174,37 @@ pub(super) fn choice(
     })
 }
 
-/// `GET /jobs/query`: a thousand at a time.
-pub(super) fn list(call: &Call) -> Answer {
+/// Which of the two lists is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum List {
+    Query,
+    Ingest,
+}
+
+/// `GET /jobs/query` and `GET /jobs/ingest`: a thousand at a time.
+pub(super) fn list(call: &Call, which: List) -> Answer {
     let mut jobs = lock(&call.org.jobs);
     jobs.forget_old(call.org.clock.now());
+    let own = if which == List::Query { "V2Query" } else { "V2Ingest" };
     // Without a filter a list shows its own kind and the jobs of the first Bulk API.
     let wanted = |kind: &str| match call.parameter("jobType") {
         Some(asked) => asked == kind,
-        None => kind == "V2Query" || kind == "Classic",
+        None => kind == own || kind == "Classic",
     };
     let chunked = call.parameter("isPkChunkingEnabled").is_some_and(|text| text.eq_ignore_ascii_case("true"));
-    let parallel = call.parameter("concurrencyMode").is_none_or(|mode| mode.eq_ignore_ascii_case("parallel"));
+    let serial = call.parameter("concurrencyMode").map(|mode| mode.eq_ignore_ascii_case("serial"));
     let mut shown: Vec<(Id, Map<String, Value>)> = Vec::new();
     // Only jobs of the first Bulk API are chunked at the client's wish, and only they can be serial.
-    if !chunked && parallel && wanted("V2Query") {
+    if !chunked && serial != Some(true) && wanted("V2Query") {
         shown.extend(jobs.queries.values().map(|job| (job.head.id, job.listed())));
+    }
+    if !chunked && serial != Some(true) && wanted("V2Ingest") {
+        shown.extend(jobs.ingests.values().map(|job| (job.head.id, job.listed())));
+    }
+    if wanted("Classic") {
+        let all = jobs.classics.values().filter(|job| job.is_chunked() || !chunked);
+        let all = all.filter(|job| serial.is_none_or(|serial| job.is_serial() == serial));
+        shown.extend(all.map(|job| (job.head.id, job.listed())));
     }
     drop(jobs);
     shown.sort_by_key(|(id, _)| *id);
@@ -193,7 +218,9 @@ pub(super) fn list(call: &Call) -> Answer {
     let total = shown.len();
     let end = (from + LISTED).min(total);
     let records: Vec<_> = shown.into_iter().skip(from).take(LISTED).map(|(_, job)| Value::Object(job)).collect();
-    let next = (end < total).then(|| format!("{}/jobs/query?queryLocator={}-{end}", call.base, Id::new(*b"01g", 0)));
+    let resource = if which == List::Query { "query" } else { "ingest" };
+    let next =
+        (end < total).then(|| format!("{}/jobs/{resource}?queryLocator={}-{end}", call.base, Id::new(*b"01g", 0)));
     Ok(axum::Json(json!({ "done": next.is_none(), "records": records, "nextRecordsUrl": next })).into_response())
 }
 

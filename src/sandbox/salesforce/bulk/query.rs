@@ -70,6 +70,7 @@ impl Plan {
     pub(super) fn new(call: &Call, text: &str) -> Result<Self, ApiError> {
         refused::clauses(&soql::parse(text)?)?;
         let (store, _, bound) = bind(call, text)?;
+        refused::supported(&store.schema.objects[bound.object].name)?;
         refused::fields(&store, &bound)?;
         Ok(Self { store, bound })
     }

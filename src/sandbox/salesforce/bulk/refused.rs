@@ -29,6 +29,31 @@ pub(super) fn clauses(query: &Query) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// Objects that the service lists as unknown to its Bulk API.
+const UNSUPPORTED: [&str; 12] = [
+    "AcceptedEventRelation",
+    "Attachment",
+    "CaseStatus",
+    "ContractStatus",
+    "DeclinedEventRelation",
+    "OrderStatus",
+    "PartnerRole",
+    "RecentlyViewed",
+    "TaskPriority",
+    "TaskStatus",
+    "UndecidedEventRelation",
+    "UserRecordAccess",
+];
+
+/// Refuses objects that the Bulk API does not know although the org has them.
+pub(super) fn supported(object: &str) -> Result<(), ApiError> {
+    if UNSUPPORTED.contains(&object) {
+        let text = format!("Entity '{object}' is not supported by the Bulk API.");
+        return Err(ApiError::new(400, "INVALIDENTITY", text));
+    }
+    Ok(())
+}
+
 /// Refuses fields.
 pub(super) fn fields(store: &Store, bound: &Bound) -> Result<(), ApiError> {
     if bound.outputs.iter().any(|output| output.path.definition(&store.schema).is_compound()) {
@@ -43,4 +68,18 @@ const CHUNKABLE: [&str; 8] = ["Account", "AccountTeamMember", "Case", "Contact",
 /// Whether a query of this object can be split by ids.
 pub(super) fn chunkable(object: &str) -> bool {
     object.ends_with("__c") || CHUNKABLE.contains(&object)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_without_bulk_api_are_refused_in_the_words_that_clients_look_for() {
+        assert_eq!(supported("Account"), Ok(()));
+        let refusal = supported("CaseStatus").unwrap_err();
+        assert_eq!((refusal.status, refusal.code), (400, "INVALIDENTITY"));
+        assert_eq!(refusal.message, "Entity 'CaseStatus' is not supported by the Bulk API.");
+        assert!(chunkable("Account") && chunkable("Renewal__c") && !chunkable("Organization"));
+    }
 }

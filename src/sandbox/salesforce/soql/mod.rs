@@ -13,6 +13,8 @@ mod lexer;
 mod like;
 mod parser;
 
+pub(crate) use ast::Condition;
+pub(crate) use ast::Name;
 pub(crate) use ast::Query;
 pub(crate) use ast::Selected;
 pub(crate) use bind::Bound;

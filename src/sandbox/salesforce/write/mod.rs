@@ -44,7 +44,6 @@ use std::sync::Arc;
 
 pub(crate) use target::Target;
 pub(crate) use target::from_json;
-#[cfg_attr(not(test), expect(unused_imports, reason = "bulk ingest is its caller"))]
 pub(crate) use target::target;
 
 use super::access::Access;
@@ -102,7 +101,6 @@ impl<'a> Writer<'a> {
     }
 
     /// Begins a new chunk (200 records in the service): only within one may no external id come twice.
-    #[cfg_attr(not(test), expect(dead_code, reason = "bulk ingest is its caller"))]
     pub(crate) fn next_chunk(&mut self) {
         self.upserted.clear();
     }

@@ -31,7 +31,6 @@ pub(crate) enum Target {
 ///
 /// # Errors
 /// `INVALID_FIELD`, with the header's name.
-#[cfg_attr(not(test), expect(dead_code, reason = "bulk ingest is its caller"))]
 pub(crate) fn target(schema: &Schema, access: &Access, object: ObjectIndex, header: &str) -> Result<Target, ApiError> {
     match header.split_once('.') {
         None => plain(schema, access, object, header),

@@ -1,3 +1,5 @@
+//! What is written, and what is refused without a trace.
+
 use serde_json::json;
 
 use super::*;
