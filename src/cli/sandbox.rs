@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::clock::Clock;
 use crate::config::project::{BulkTemplate, NewProject, SecretPlace};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::sandbox::gainsight::{self, RunningTenant, TenantOptions};
 use crate::sandbox::salesforce::{self, OrgOptions, RunningOrg};
 
@@ -48,6 +48,67 @@ impl DataArguments {
     }
 }
 
+/// How the org behaves.
+#[derive(Debug, Args)]
+struct OrgArguments {
+    /// API requests that the org allows in 24 hours
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    daily_api_requests: u64,
+    /// Bulk query jobs that the org allows in 24 hours
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    daily_bulk_query_jobs: u64,
+    /// Bulk batches that the org allows in 24 hours
+    #[arg(long, value_name = "N", default_value_t = 15_000)]
+    daily_bulk_batches: u64,
+    /// Each refresh of a token gives a new refresh token and ends the old one
+    #[arg(long)]
+    rotate_refresh_tokens: bool,
+    /// Where the web-server flow may send a browser back to; may be given several times
+    #[arg(long, value_name = "URL")]
+    callback_url: Vec<String>,
+    /// PEM file of the public key whose owner may log in by JWT
+    #[arg(long, value_name = "FILE")]
+    jwt_public_key: Option<PathBuf>,
+    /// File for the certificate of the org's own authority; a new temporary one unless given
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+}
+
+impl OrgArguments {
+    fn apply(&self, options: &mut OrgOptions) -> Result<()> {
+        options.daily_api_requests = self.daily_api_requests;
+        options.daily_bulk_query_jobs = self.daily_bulk_query_jobs;
+        options.daily_bulk_batches = self.daily_bulk_batches;
+        options.rotate_refresh_tokens = self.rotate_refresh_tokens;
+        options.callback_urls.extend(self.callback_url.iter().cloned());
+        if let Some(file) = &self.jwt_public_key {
+            let pem = std::fs::read_to_string(file).map_err(|cause| {
+                Error::config(format!("the public key `{}` cannot be read", file.display()))
+                    .hint("name a PEM file with `--jwt-public-key`")
+                    .source(cause)
+            })?;
+            options.jwt_public_key = Some(pem);
+        }
+        Ok(())
+    }
+
+    /// Writes the authority's certificate where clients find it.
+    fn write_authority(&self, pem: &str) -> Result<PathBuf> {
+        let fail = |cause: std::io::Error| {
+            Error::config("the certificate of the sandbox's authority cannot be written")
+                .hint("name a file that can be written with `--ca-file`")
+                .source(cause)
+        };
+        if let Some(file) = &self.ca_file {
+            std::fs::write(file, pem).map_err(fail)?;
+            return Ok(file.clone());
+        }
+        let file = tempfile::Builder::new().prefix("sf2gs-sandbox-ca-").suffix(".pem").tempfile().map_err(fail)?;
+        std::fs::write(file.path(), pem).map_err(fail)?;
+        file.into_temp_path().keep().map_err(|kept| fail(kept.error))
+    }
+}
+
 /// Arguments of `sandbox`.
 #[derive(Debug, Args)]
 pub(super) struct SandboxArguments {
@@ -62,6 +123,8 @@ pub(super) struct SandboxArguments {
     /// Switch the tenant's documented quotas off
     #[arg(long)]
     no_quotas: bool,
+    #[command(flatten)]
+    org: OrgArguments,
     /// Also make a project folder that points at both
     #[arg(long, value_name = "DIR")]
     init: Option<PathBuf>,
@@ -69,29 +132,33 @@ pub(super) struct SandboxArguments {
 
 pub(super) async fn sandbox(shared: Shared, arguments: SandboxArguments) -> Result<Outcome> {
     let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let org = salesforce::serve(arguments.data.org(Clock::system()), at(arguments.salesforce_port)).await?;
+    let mut options = arguments.data.org(Clock::system());
+    arguments.org.apply(&mut options)?;
+    let org = salesforce::serve(options, at(arguments.salesforce_port)).await?;
+    let authority = arguments.org.write_authority(org.authority())?;
     let options = TenantOptions { quotas: !arguments.no_quotas, clock: Clock::system(), ..TenantOptions::default() };
     let tenant = gainsight::serve(options, at(arguments.gainsight_port)).await?;
     if let Some(folder) = &arguments.init {
         write_project(folder, &org, &tenant, !arguments.no_quotas)?;
     }
     if shared.format == Format::Table {
-        for line in describe(&org, &tenant, arguments.init.as_deref()) {
+        for line in describe(&org, &tenant, &authority, arguments.init.as_deref()) {
             output::line(&line)?;
         }
     } else {
-        output::line(&settings(&org, &tenant).to_string())?;
+        output::line(&settings(&org, &tenant, &authority).to_string())?;
     }
     // Ctrl-C ends the process through the command line's own handler.
     std::future::pending::<()>().await;
     Ok(Outcome::Done)
 }
 
-fn settings(org: &RunningOrg, tenant: &RunningTenant) -> serde_json::Value {
+fn settings(org: &RunningOrg, tenant: &RunningTenant, authority: &Path) -> serde_json::Value {
     serde_json::json!({
         "salesforce": {
             "url": org.url(), "client_id": org.client_id(), "client_secret": org.client_secret(),
-            "refresh_token": org.refresh_token(), "username": org.username(),
+            "refresh_token": org.refresh_token(), "username": org.username(), "password": org.password(),
+            "security_token": org.security_token(), "https_url": org.https_url(), "ca_file": authority,
         },
         "gainsight": {
             "url": tenant.url(), "access_key": tenant.access_key, "m2m_client_id": tenant.m2m_client_id,
@@ -102,9 +169,15 @@ fn settings(org: &RunningOrg, tenant: &RunningTenant) -> serde_json::Value {
     })
 }
 
-fn describe(org: &RunningOrg, tenant: &RunningTenant, project: Option<&Path>) -> Vec<String> {
-    let mut lines =
-        vec![format!("Salesforce org    {}", org.url()), format!("Gainsight tenant  {}", tenant.url()), String::new()];
+fn describe(org: &RunningOrg, tenant: &RunningTenant, authority: &Path, project: Option<&Path>) -> Vec<String> {
+    let mut lines = vec![
+        format!("Salesforce org    {}  (or {})", org.url(), org.https_url()),
+        format!("  log in as       {}", org.username()),
+        format!("  password        {}  security token {}", org.password(), org.security_token()),
+        format!("  certificates    {}", authority.display()),
+        format!("Gainsight tenant  {}", tenant.url()),
+        String::new(),
+    ];
     match project {
         Some(folder) => lines
             .push(format!("In another terminal:\n  sf2gs -C {} run salesforce_company_person_sync", folder.display())),

@@ -5,8 +5,10 @@
 //! * They are data-driven: objects, fields and limits are files and settings, not code.
 //! * All control over them lies under `/__sandbox/`, outside every path of the real services.
 
+mod connection;
 mod faults;
 pub mod gainsight;
 pub mod salesforce;
 pub mod server;
 mod spoiled;
+mod tls;

@@ -6,7 +6,6 @@
 //! * Dropping a [`Server`] ends its listener and cuts every connection; [`Server::stop`] lets open answers finish.
 
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::time::Duration;
 
 use axum::Router;
@@ -17,16 +16,13 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use chrono::TimeDelta;
-use hyper::body::Incoming;
-use hyper::service::Service;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::connection;
 use super::spoiled;
+use super::tls::Tls;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::error::Result;
@@ -50,17 +46,17 @@ impl Server {
     /// # Errors
     /// Config, if the address is taken or not allowed.
     pub async fn start(routes: Router, clock: Clock, address: SocketAddr) -> Result<Self> {
-        Ok(Self::on(bind(address).await?, routes, clock))
+        Ok(Self::on(bind(address).await?, routes, clock, None))
     }
 
-    /// Serves `routes` on a listener that is already bound, for owners who need its address first.
-    pub fn on(listener: Bound, routes: Router, clock: Clock) -> Self {
+    /// Serves `routes` on a listener that is already bound, for owners who need its address first; with `tls` over HTTPS too.
+    pub(super) fn on(listener: Bound, routes: Router, clock: Clock, tls: Option<Tls>) -> Self {
         let routes = routes
             .merge(Router::new().route("/__sandbox/clock", get(read_clock).post(move_clock)).with_state(clock.clone()))
             .layer(middleware::from_fn_with_state(clock, stamp));
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener.listener, routes, stopped));
+        tasks.spawn(accept(listener.listener, routes, tls, stopped));
         Self { address: listener.address, stop, tasks }
     }
 
@@ -113,13 +109,13 @@ pub async fn bind(address: SocketAddr) -> Result<Bound> {
 }
 
 /// Takes connections until told to stop, then waits for the open ones.
-async fn accept(listener: TcpListener, routes: Router, mut stopped: watch::Receiver<bool>) {
+async fn accept(listener: TcpListener, routes: Router, tls: Option<Tls>, mut stopped: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(serve(stream, routes.clone(), stopped.clone()));
+                    connections.spawn(connection::serve(stream, routes.clone(), tls.clone(), stopped.clone()));
                 }
                 // Out of descriptors or the peer is gone already: the next accept may work again.
                 Err(error) => {
@@ -133,42 +129,6 @@ async fn accept(listener: TcpListener, routes: Router, mut stopped: watch::Recei
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
-}
-
-async fn serve(stream: TcpStream, routes: Router, mut stopped: watch::Receiver<bool>) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::trace!(%error, "TCP_NODELAY was refused.");
-    }
-    let mut connection = pin!(
-        hyper::server::conn::http1::Builder::new()
-            .auto_date_header(false)
-            .timer(TokioTimer::new())
-            .serve_connection(TokioIo::new(stream), service_fn(|request| answer(routes.clone(), request)))
-    );
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        _ = stopped.changed() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::trace!(%error, "A connection to the sandbox ended early.");
-    }
-}
-
-/// A call that ends in a closed connection.
-#[derive(Debug, thiserror::Error)]
-#[error("the connection is cut on order")]
-struct CutOnOrder;
-
-/// Has a call answered; the error closes the connection without a byte.
-async fn answer(routes: Router, request: hyper::Request<Incoming>) -> std::result::Result<Response, CutOnOrder> {
-    let response = TowerToHyperService::new(routes).call(request).await.unwrap_or_else(|never| match never {});
-    match response.extensions().get() {
-        Some(spoiled::Cut) => Err(CutOnOrder),
-        None => Ok(response),
-    }
 }
 
 /// Puts the sandbox's own time on every answer.
@@ -203,6 +163,7 @@ async fn move_clock(State(clock): State<Clock>, axum::Json(order): axum::Json<Cl
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
+    use tokio::net::TcpStream;
 
     use super::*;
 

@@ -1,12 +1,14 @@
 //! `/__sandbox/…`: what a test or a demo may see and set, clearly apart from the service's own paths.
 //!
-//! `GET planted` · `GET counts` · `GET calls` · `POST limits` · `POST sessions/expire` · `POST change` · `POST permissions` ·
+//! `GET planted` · `GET counts` · `GET calls` · `POST limits` · `POST sessions/expire` · `POST sessions/revoke` ·
+//! `POST users/freeze` · `POST change` · `POST permissions` ·
 //! `POST records/hard_delete` · `POST records/undelete`; the clock is the server's.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::Path;
 use axum::extract::State;
 use axum::routing::get;
@@ -17,9 +19,11 @@ use serde_json::json;
 use super::access::Permission;
 use super::error::ApiError;
 use super::ids::Id;
+use super::limits::Order;
 use super::org::Org;
 use super::org::lock;
 use super::schema::Storage;
+use super::sessions;
 use super::store::Value as StoreValue;
 use super::write;
 use super::write::Caller;
@@ -33,6 +37,8 @@ pub(super) fn routes() -> Router<Arc<Org>> {
         .route("/__sandbox/calls", get(calls))
         .route("/__sandbox/limits", post(limits))
         .route("/__sandbox/sessions/expire", post(expire))
+        .route("/__sandbox/sessions/revoke", post(revoke))
+        .route("/__sandbox/users/freeze", post(freeze))
         .route("/__sandbox/change", post(change))
         .route("/__sandbox/permissions", post(permissions))
         .route("/__sandbox/records/{operation}", post(records))
@@ -63,39 +69,61 @@ async fn calls(State(org): State<Arc<Org>>) -> Json<Value> {
     Json(json!(org.calls()))
 }
 
+/// Sets limits and what is used of them.
+async fn limits(State(org): State<Arc<Org>>, Json(order): Json<Order>) -> Json<Value> {
+    org.limits.set(order);
+    Json(org.limits.show())
+}
+
+/// Whom an order is about; everybody, if it names no one.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Limit {
-    used: Option<u64>,
-    max: Option<u64>,
+struct Whom {
+    username: Option<String>,
+    /// Frozen, or no longer.
+    frozen: Option<bool>,
 }
 
-#[derive(Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(non_snake_case, reason = "the names of the limits in /limits")]
-struct Limits {
-    #[serde(default)]
-    DailyApiRequests: Limit,
-    #[serde(default)]
-    DailyBulkV2QueryJobs: Limit,
-    #[serde(default)]
-    DailyBulkApiBatches: Limit,
+/// Reads who is meant: a row, or everybody.
+fn whom(org: &Org, body: &[u8]) -> Result<(Option<u32>, Whom), ApiError> {
+    let whom: Whom = if body.is_empty() {
+        Whom::default()
+    } else {
+        serde_json::from_slice(body).map_err(|cause| ApiError::new(400, "JSON_PARSER_ERROR", cause.to_string()))?
+    };
+    let row = match &whom.username {
+        None => None,
+        Some(name) => Some(sessions::user_named(&org.snapshot(), name).ok_or_else(ApiError::not_found)?),
+    };
+    Ok((row, whom))
 }
 
-/// Sets limits and what is used of them.
-async fn limits(State(org): State<Arc<Org>>, Json(order): Json<Limits>) -> Json<Value> {
-    let (requests, jobs) = (order.DailyApiRequests, order.DailyBulkV2QueryJobs);
-    org.set_limits((requests.used, requests.max), (jobs.used, jobs.max));
-    org.set_batches(order.DailyBulkApiBatches.used, order.DailyBulkApiBatches.max);
-    Json(json!({ "set": true }))
+/// Ends sessions: the next call of each client meets `INVALID_SESSION_ID`, and its refresh token still works.
+async fn expire(State(org): State<Arc<Org>>, body: Bytes) -> Result<Json<Value>, ApiError> {
+    let (user, _) = whom(&org, &body)?;
+    let ended = lock(&org.logins).end(user, false);
+    Ok(Json(json!({ "ended": ended })))
 }
 
-/// Ends every session: the next call of each client meets `INVALID_SESSION_ID`.
-async fn expire(State(org): State<Arc<Org>>) -> Json<Value> {
+/// Ends sessions and refresh tokens: whoever comes next has to log in anew.
+async fn revoke(State(org): State<Arc<Org>>, body: Bytes) -> Result<Json<Value>, ApiError> {
+    let (user, _) = whom(&org, &body)?;
+    let ended = lock(&org.logins).end(user, true);
+    Ok(Json(json!({ "ended": ended })))
+}
+
+/// Keeps a user from logging in, or no longer does. Sessions that are open stay, as with the service.
+async fn freeze(State(org): State<Arc<Org>>, body: Bytes) -> Result<Json<Value>, ApiError> {
+    let (user, whom) = whom(&org, &body)?;
+    let user = user.ok_or_else(|| ApiError::new(400, "REQUIRED_FIELD_MISSING", "username is missing"))?;
+    let frozen = whom.frozen.unwrap_or(true);
     let mut logins = lock(&org.logins);
-    let ended = logins.sessions.len();
-    logins.sessions.clear();
-    Json(json!({ "ended": ended }))
+    if frozen {
+        logins.frozen.insert(user);
+    } else {
+        logins.frozen.remove(&user);
+    }
+    Ok(Json(json!({ "frozen": frozen })))
 }
 
 #[derive(Debug, serde::Deserialize)]

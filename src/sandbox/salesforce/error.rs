@@ -33,6 +33,11 @@ impl ApiError {
         json!({ "statusCode": self.code, "message": self.message, "fields": self.fields.as_deref().unwrap_or_default() })
     }
 
+    /// There is no session, or it has ended.
+    pub(crate) fn no_session() -> Self {
+        Self::new(401, "INVALID_SESSION_ID", "Session expired or invalid")
+    }
+
     /// The day's API requests are used up.
     pub(crate) fn requests_exceeded() -> Self {
         Self::new(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")

@@ -1,11 +1,12 @@
-//! A Salesforce org on loopback: OAuth, REST, SOQL and both Bulk APIs over generated records.
+//! A Salesforce org on loopback: OAuth, SOAP logins, REST, SOQL and both Bulk APIs over generated records.
 //!
 //! ```text
-//!  /services/oauth2/*  logins ─┐
-//!  /services/data/*    rest ───┤
-//!  /services/async/*   bulk ───┼─▶ org (sessions, limits, jobs) ─▶ soql ─▶ store (columns, snapshots) ◀─ generate
-//!  /__sandbox/*        control ┘                                              ▲
-//!                                                              schema: one TOML file per object
+//!  /services/oauth2/*  oauth ──┐ sessions, limits
+//!  /services/Soap/*    soap ───┤
+//!  /services/async/*   bulk ───┤
+//!  /services/data/*    rest ───┼─▶ org ─▶ soql ─▶ store (columns, snapshots) ◀─ write, generate
+//!  /__sandbox/*        control ┘                    ▲
+//!                                        schema: one TOML file per object
 //! ```
 //!
 //! # Promises
@@ -25,7 +26,7 @@ mod error;
 mod format;
 mod generate;
 mod ids;
-mod jwt;
+mod limits;
 mod oauth;
 mod org;
 mod query;
@@ -33,6 +34,8 @@ mod records;
 mod rest;
 mod rows;
 mod schema;
+mod sessions;
+mod soap;
 mod soql;
 mod store;
 mod tree;
@@ -41,14 +44,27 @@ mod write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::middleware::from_fn_with_state;
 use chrono::TimeDelta;
 
+use super::connection::Scheme;
 use super::faults::Faults;
 use super::server;
 use super::server::Server;
+use super::tls::Tls;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::error::Result;
+
+/// The hosts that the org's certificate is for, and for which it takes part as a proxy.
+const NAMES: [&str; 6] = [
+    "login.salesforce.com",
+    "test.salesforce.com",
+    "*.my.salesforce.com",
+    "*.sandbox.my.salesforce.com",
+    "localhost",
+    "127.0.0.1",
+];
 
 /// What kind of org to start.
 #[derive(Debug, Clone)]
@@ -67,10 +83,20 @@ pub struct OrgOptions {
     pub clock: Clock,
     /// API requests that a day allows.
     pub daily_api_requests: u64,
+    /// Jobs of bulk queries that a day allows.
+    pub daily_bulk_query_jobs: u64,
+    /// Batches of the first Bulk API and of ingest jobs that a day allows.
+    pub daily_bulk_batches: u64,
+    /// Calls longer than 20 seconds that may be open at the same time.
+    pub concurrent_long_requests: usize,
     /// How long a session lives after its last use.
     pub session_lifetime: TimeDelta,
     /// Each refresh gives a new refresh token and ends the old one.
     pub rotate_refresh_tokens: bool,
+    /// Where the web-server flow may send a browser back to; compared character by character.
+    pub callback_urls: Vec<String>,
+    /// The web-server flow asks every app for a code challenge.
+    pub require_pkce: bool,
     /// PEM of the public key of the JWT bearer flow; none lets [`RunningOrg::jwt_private_key`] make a pair.
     pub jwt_public_key: Option<String>,
     /// Rows of a bulk result page when the client names no number.
@@ -90,8 +116,13 @@ impl Default for OrgOptions {
             clean: false,
             clock: Clock::system(),
             daily_api_requests: 100_000,
+            daily_bulk_query_jobs: 10_000,
+            daily_bulk_batches: 15_000,
+            concurrent_long_requests: 25,
             session_lifetime: TimeDelta::hours(2),
             rotate_refresh_tokens: false,
+            callback_urls: vec![oauth::CLI_CALLBACK.to_owned()],
+            require_pkce: false,
             jwt_public_key: None,
             page_rows: 250_000,
             polls_in_progress: 0,
@@ -102,6 +133,8 @@ impl Default for OrgOptions {
 /// An org that is listening. Dropping it ends it.
 pub struct RunningOrg {
     org: Arc<org::Org>,
+    https_url: String,
+    tls: Tls,
     server: Server,
 }
 
@@ -118,14 +151,26 @@ pub async fn serve(options: OrgOptions, address: SocketAddr) -> Result<RunningOr
     let org = Arc::new(org);
     let routes = rest::routes(Arc::clone(&org));
     let routes = Arc::new(Faults::<effects::Effect>::default()).over(routes);
-    let server = Server::on(bound, routes, org.clock.clone());
-    Ok(RunningOrg { org, server })
+    let routes = routes.layer(from_fn_with_state(Arc::clone(&org), rest::count_open));
+    let tls = Tls::new(&NAMES)?;
+    let server = Server::on(bound, routes, org.clock.clone(), Some(tls.clone()));
+    Ok(RunningOrg { https_url: org.url_by(Scheme::Https), org, tls, server })
 }
 
 impl RunningOrg {
     /// `http://127.0.0.1:PORT`: login host and instance at once.
     pub fn url(&self) -> &str {
         &self.org.url
+    }
+
+    /// `https://127.0.0.1:PORT`: the same port speaks both. Clients have to trust [`authority`](Self::authority).
+    pub fn https_url(&self) -> &str {
+        &self.https_url
+    }
+
+    /// The certificate, as PEM, of the authority that vouches for the org's hosts.
+    pub fn authority(&self) -> &str {
+        self.tls.authority()
     }
 
     /// The address with its real port.
@@ -140,12 +185,12 @@ impl RunningOrg {
 
     /// Consumer key of the connected app.
     pub fn client_id(&self) -> &str {
-        &self.org.client_id
+        &self.org.apps[0].client_id
     }
 
     /// Consumer secret of the connected app.
     pub fn client_secret(&self) -> &str {
-        &self.org.client_secret
+        self.org.apps[0].client_secret.as_deref().unwrap_or_default()
     }
 
     /// The refresh token that the org begins with.
@@ -153,9 +198,19 @@ impl RunningOrg {
         self.org.first_refresh_token()
     }
 
-    /// User name of the integration user, under which all logins run.
+    /// User name of the integration user, as whom the connected app runs.
     pub fn username(&self) -> &'static str {
         "integration@sandbox.example"
+    }
+
+    /// The password of all users.
+    pub fn password(&self) -> &str {
+        &self.org.password
+    }
+
+    /// What stands behind the password in a login through an API.
+    pub fn security_token(&self) -> &str {
+        &self.org.security_token
     }
 
     /// The org's clock; moving it moves the `Date` header and all time stamps to come.
@@ -168,12 +223,12 @@ impl RunningOrg {
     /// # Errors
     /// Config, if a key is registered already; then its owner has the private half.
     pub fn jwt_private_key(&self) -> Result<String> {
-        jwt::make_pair(&self.org.jwt_public_key)
+        oauth::make_pair(&self.org.jwt_public_key)
     }
 
     /// Ends every session, as an administrator can.
     pub fn end_sessions(&self) {
-        org::lock(&self.org.logins).sessions.clear();
+        org::lock(&self.org.logins).end(None, false);
     }
 
     /// Lets open answers finish, then ends.

@@ -12,7 +12,6 @@ use std::sync::PoisonError;
 use std::sync::RwLock;
 
 use chrono::DateTime;
-use chrono::TimeDelta;
 use chrono::Utc;
 use sha2::Digest;
 use sha2::Sha256;
@@ -25,13 +24,19 @@ use super::error::ApiError;
 use super::generate;
 use super::generate::Planted;
 use super::ids::Id;
+use super::limits::Limits;
+use super::oauth;
+use super::oauth::App;
+use super::oauth::Scopes;
 use super::query::Cursor;
 use super::schema::Schema;
+use super::sessions::Grant;
+use super::sessions::Logins;
 use super::store::Store;
 use super::store::Value;
 use crate::clock::Clock;
-use crate::clock::random_id;
 use crate::error::Result;
+use crate::sandbox::connection::Scheme;
 
 /// One org.
 pub(crate) struct Org {
@@ -42,8 +47,12 @@ pub(crate) struct Org {
     /// `http://127.0.0.1:PORT`.
     pub(crate) url: String,
     pub(crate) id: Id,
-    pub(crate) client_id: String,
-    pub(crate) client_secret: String,
+    /// The first is the org's own; the others are in every org.
+    pub(crate) apps: Vec<App>,
+    /// The password of all users.
+    pub(super) password: String,
+    /// What stands behind the password of a login through an API.
+    pub(super) security_token: String,
     pub(crate) planted: Vec<Planted>,
     pub(crate) schema: Arc<Schema>,
     /// Users with less than full access.
@@ -54,37 +63,11 @@ pub(crate) struct Org {
     pub(crate) cursors: Mutex<VecDeque<(String, Arc<Cursor>)>>,
     /// Locators that a fault has ended, by the query that they belong to.
     pub(crate) dead_locators: Mutex<HashSet<String>>,
-    limits: Mutex<Limits>,
+    pub(super) limits: Limits,
     calls: Mutex<BTreeMap<String, u64>>,
     /// The PEM of the key whose owner may log in by JWT.
     pub(crate) jwt_public_key: OnceLock<String>,
     tasks: Mutex<JoinSet<()>>,
-}
-
-/// Tokens that are good.
-#[derive(Default)]
-pub(crate) struct Logins {
-    pub(crate) sessions: HashMap<String, Session>,
-    /// Refresh token → row of its user.
-    pub(crate) refresh: HashMap<String, u32>,
-}
-
-/// A login.
-#[derive(Debug, Clone)]
-pub(crate) struct Session {
-    /// Row of the user.
-    pub(crate) user: u32,
-    ends: DateTime<Utc>,
-}
-
-struct Limits {
-    since: DateTime<Utc>,
-    requests: u64,
-    max_requests: u64,
-    query_jobs: u64,
-    max_query_jobs: u64,
-    batches: u64,
-    max_batches: u64,
 }
 
 impl Org {
@@ -101,7 +84,8 @@ impl Org {
         };
         let planted = generate::fill(&mut store, sizes, now)?;
         let mut logins = Logins::default();
-        logins.refresh.insert(format!("5Aep861.{}", secret(options.seed, "refresh")), 0);
+        let grant = Grant { user: 0, app: Some(0), scopes: Scopes::usual(), family: logins.family() };
+        logins.refresh.insert(first_refresh_token(options.seed), grant);
         let jwt_public_key = OnceLock::new();
         if let Some(pem) = &options.jwt_public_key {
             jwt_public_key.get_or_init(|| pem.clone());
@@ -111,8 +95,17 @@ impl Org {
             started: now,
             url,
             id: Id::new(*b"00D", 0),
-            client_id: format!("3MVG9.{}", &secret(options.seed, "client")[..32]),
-            client_secret: secret(options.seed, "secret").to_uppercase(),
+            apps: vec![
+                App {
+                    name: "sf2gs",
+                    client_id: format!("3MVG9.{}", &secret(options.seed, "client")[..32]),
+                    client_secret: Some(secret(options.seed, "secret").to_uppercase()),
+                    callbacks: options.callback_urls.clone(),
+                },
+                oauth::platform_cli(),
+            ],
+            password: format!("Pw1{}", &secret(options.seed, "password")[..12]),
+            security_token: secret(options.seed, "security token")[..24].to_owned(),
             planted,
             schema: Arc::clone(&store.schema),
             access: RwLock::default(),
@@ -121,15 +114,7 @@ impl Org {
             jobs: Mutex::default(),
             cursors: Mutex::default(),
             dead_locators: Mutex::default(),
-            limits: Mutex::new(Limits {
-                since: now,
-                requests: 0,
-                max_requests: options.daily_api_requests,
-                query_jobs: 0,
-                max_query_jobs: 10_000,
-                batches: 0,
-                max_batches: 15_000,
-            }),
+            limits: Limits::new(&options),
             calls: Mutex::default(),
             jwt_public_key,
             tasks: Mutex::default(),
@@ -176,103 +161,24 @@ impl Org {
         lock(&self.calls).clone()
     }
 
-    /// Starts a session of a user and returns its token.
-    pub(crate) fn open_session(&self, user: u32) -> String {
-        let token = format!("{}!AQ.{}{}", self.id, random_id(), random_id()).replace('-', "");
-        let session = Session { user, ends: self.clock.now() + self.options.session_lifetime };
-        let mut logins = lock(&self.logins);
-        logins.sessions.retain(|_, session| session.ends > self.clock.now());
-        logins.sessions.insert(token.clone(), session);
-        token
-    }
-
-    /// The session of a token; use prolongs it.
-    pub(crate) fn session(&self, token: &str) -> Result<Session, ApiError> {
-        let now = self.clock.now();
-        let mut logins = lock(&self.logins);
-        match logins.sessions.get_mut(token) {
-            Some(session) if session.ends > now => {
-                session.ends = now + self.options.session_lifetime;
-                Ok(session.clone())
-            }
-            _ => Err(ApiError::new(401, "INVALID_SESSION_ID", "Session expired or invalid")),
-        }
-    }
-
     /// Counts an API request against the day's limit; returns what the header says.
     pub(crate) fn request(&self) -> (Result<(), ApiError>, String) {
-        let mut limits = self.limits();
-        let spent = limits.requests >= limits.max_requests;
-        if !spent {
-            limits.requests += 1;
-        }
-        let info = format!("api-usage={}/{}", limits.requests, limits.max_requests);
-        if spent {
-            return (Err(ApiError::requests_exceeded()), info);
-        }
-        (Ok(()), info)
+        self.limits.request()
     }
 
     /// Counts a query job against the day's limit.
     pub(crate) fn query_job(&self) -> Result<(), ApiError> {
-        let mut limits = self.limits();
-        if limits.query_jobs >= limits.max_query_jobs {
-            let text = format!("Max bulk v2 query jobs ({}) per 24 hrs has been reached", limits.max_query_jobs);
-            return Err(ApiError::new(400, "LIMIT_EXCEEDED", text));
-        }
-        limits.query_jobs += 1;
-        Ok(())
+        self.limits.query_job()
     }
 
     /// Counts batches of both Bulk APIs against the day's limit.
     pub(crate) fn bulk_batches(&self, batches: u64) -> Result<(), ApiError> {
-        let mut limits = self.limits();
-        if limits.batches.saturating_add(batches) > limits.max_batches {
-            return Err(ApiError::new(400, "LIMIT_EXCEEDED", "ApiBatchItems Limit exceeded."));
-        }
-        limits.batches += batches;
-        Ok(())
+        self.limits.batches(batches)
     }
 
-    /// (used, most) of batches.
-    pub(crate) fn batch_usage(&self) -> (u64, u64) {
-        let limits = self.limits();
-        (limits.batches, limits.max_batches)
-    }
-
-    /// Sets the limit of batches and what is used of it.
-    pub(crate) fn set_batches(&self, used: Option<u64>, max: Option<u64>) {
-        let mut limits = self.limits();
-        limits.batches = used.unwrap_or(limits.batches);
-        limits.max_batches = max.unwrap_or(limits.max_batches);
-    }
-
-    /// (used, most) of API requests and of query jobs.
-    pub(crate) fn usage(&self) -> [(u64, u64); 2] {
-        let limits = self.limits();
-        [(limits.requests, limits.max_requests), (limits.query_jobs, limits.max_query_jobs)]
-    }
-
-    /// Sets limits and what is used of them.
-    pub(crate) fn set_limits(&self, requests: (Option<u64>, Option<u64>), jobs: (Option<u64>, Option<u64>)) {
-        let mut limits = self.limits();
-        limits.requests = requests.0.unwrap_or(limits.requests);
-        limits.max_requests = requests.1.unwrap_or(limits.max_requests);
-        limits.query_jobs = jobs.0.unwrap_or(limits.query_jobs);
-        limits.max_query_jobs = jobs.1.unwrap_or(limits.max_query_jobs);
-    }
-
-    /// The limits; a day after they began to count they begin anew.
-    fn limits(&self) -> MutexGuard<'_, Limits> {
-        let mut limits = lock(&self.limits);
-        let now = self.clock.now();
-        if now - limits.since >= TimeDelta::days(1) {
-            limits.since = now;
-            limits.requests = 0;
-            limits.query_jobs = 0;
-            limits.batches = 0;
-        }
-        limits
+    /// The org's address as a client sees it that comes by this scheme.
+    pub(super) fn url_by(&self, scheme: Scheme) -> String {
+        format!("{}{}", scheme.name(), self.url.trim_start_matches("http"))
     }
 
     /// Runs work that would hold up the other connections; it ends with the org.
@@ -284,13 +190,18 @@ impl Org {
 
     /// The refresh token that the org begins with.
     pub(crate) fn first_refresh_token(&self) -> String {
-        format!("5Aep861.{}", secret(self.options.seed, "refresh"))
+        first_refresh_token(self.options.seed)
     }
 }
 
 /// Locks; a panic elsewhere does not stop the sandbox.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The refresh token that an org begins with.
+fn first_refresh_token(seed: u64) -> String {
+    format!("5Aep861.{}", secret(seed, "refresh"))
 }
 
 /// A credential that follows from the seed, so that a project finds the sandbox again after a restart.

@@ -21,6 +21,7 @@ use axum::http::header::CONTENT_ENCODING;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::header::IF_MODIFIED_SINCE;
 use axum::http::header::LAST_MODIFIED;
+use axum::middleware::Next;
 use axum::response::IntoResponse;
 use axum::response::Response;
 use chrono::DateTime;
@@ -42,15 +43,17 @@ use super::effects::Effect;
 use super::error::ApiError;
 use super::oauth;
 use super::org::Org;
-use super::org::Session;
 use super::org::lock;
 use super::query;
 use super::records;
 use super::schema::ObjectIndex;
+use super::sessions::Session;
+use super::soap;
 use super::soql;
 use super::store::Store;
 use super::tree;
 use super::write::Caller;
+use crate::sandbox::connection::Scheme;
 use crate::sandbox::faults::Due;
 use crate::sandbox::spoiled::html;
 use crate::sandbox::spoiled::takes_gzip;
@@ -137,6 +140,7 @@ pub(super) fn routes(org: Arc<Org>) -> Router {
 
 async fn handle(State(org): State<Arc<Org>>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
+    let scheme = parts.extensions.get().copied().unwrap_or(Scheme::Http);
     let uri = parts.uri.path_and_query().map_or("", |uri| uri.as_str());
     let headers: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     // The edge answers these before any API is asked, in HTML.
@@ -155,10 +159,11 @@ async fn handle(State(org): State<Arc<Org>>, request: Request) -> Response {
         parts.uri.path().split('/').filter(|segment| !segment.is_empty()).map(percent_decoded).collect();
     let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
     match (&parts.method, segments.as_slice()) {
-        (&Method::POST, ["services", "oauth2", "token"]) => oauth::token(&org, &parts.headers, &body),
-        (&Method::POST, ["services", "oauth2", "revoke"]) => oauth::revoke(&org, &body),
-        (_, ["services", "oauth2", "userinfo"]) => oauth::user_info(&org, &parts.headers),
-        (_, ["id", organization, user]) => oauth::identity(&org, &parts.headers, (organization, user), &query),
+        (method, ["services", "oauth2", rest @ ..]) => {
+            oauth::route(&org, method, rest, &parts.headers, scheme, query, &body)
+        }
+        (_, ["id", organization, user]) => oauth::identity(&org, &parts.headers, scheme, (organization, user), &query),
+        (&Method::POST, ["services", "Soap", rest @ ..]) => soap::handle(&org, scheme, rest, &body),
         (&Method::GET, ["services", "data"]) => {
             org.count("rest");
             axum::Json(versions()).into_response()
@@ -177,6 +182,21 @@ async fn handle(State(org): State<Arc<Org>>, request: Request) -> Response {
             bulk::classic(&org, method, version, rest, asked)
         }
         _ => ApiError::not_found().into_response(),
+    }
+}
+
+/// Counts the calls that are open, and refuses further ones when too many of them are long.
+pub(super) async fn count_open(State(org): State<Arc<Org>>, request: Request, next: Next) -> Response {
+    if !request.uri().path().starts_with("/services/data/v") {
+        return next.run(request).await;
+    }
+    match org.limits.begin() {
+        Ok(open) => {
+            let response = next.run(request).await;
+            drop(open);
+            response
+        }
+        Err(refused) => refused.into_response(),
     }
 }
 
@@ -303,8 +323,9 @@ fn unpacked(headers: &HeaderMap, body: Bytes) -> Result<Bytes, ApiError> {
 
 /// The number of `v62.0`, if the org speaks it.
 pub(super) fn version(segment: &str) -> Option<u32> {
-    let number = segment.strip_prefix('v')?.strip_suffix(".0")?.parse().ok()?;
-    VERSIONS.contains(&number).then_some(number)
+    let text = segment.strip_prefix('v')?.strip_suffix(".0")?;
+    let number = text.parse().ok()?;
+    (VERSIONS.contains(&number) && number.to_string() == text).then_some(number)
 }
 
 /// Answers a call. What may take long does so beside the other connections.
@@ -324,7 +345,7 @@ async fn route(call: Call, method: &Method, rest: &[&str]) -> Answer {
 pub(super) fn route_now(call: &Call, method: &Method, rest: &[&str]) -> Answer {
     match (method.as_str(), rest) {
         ("GET" | "HEAD", []) => Ok(axum::Json(resources(&call.base)).into_response()),
-        ("GET", ["limits"]) => Ok(axum::Json(limits(&call.org)).into_response()),
+        ("GET", ["limits"]) => Ok(axum::Json(call.org.limits.show()).into_response()),
         ("GET", ["limits", "recordCount"]) => Ok(axum::Json(record_counts(call)).into_response()),
         ("GET", ["sobjects"]) => Ok(axum::Json(describe::global(&call.org.schema, &call.base)).into_response()),
         ("GET", ["sobjects", object, "describe"]) => describe_object(call, object),
@@ -373,6 +394,11 @@ fn describe_object(call: &Call, object: &str) -> Answer {
     Ok(([(LAST_MODIFIED, modified)], body).into_response())
 }
 
+/// The newest API version, as in addresses.
+pub(super) fn newest_version() -> String {
+    format!("{}.0", VERSIONS.end())
+}
+
 /// `GET /services/data`.
 fn versions() -> Value {
     let one = |number: u32| {
@@ -387,26 +413,6 @@ fn versions() -> Value {
 fn resources(base: &str) -> Value {
     let all = ["composite", "jobs", "limits", "query", "queryAll", "sobjects"];
     Value::Object(all.iter().map(|name| ((*name).to_owned(), json!(format!("{base}/{name}")))).collect())
-}
-
-/// `GET /limits`. Only the two that are counted go down.
-fn limits(org: &Org) -> Value {
-    let [(requests, max_requests), (jobs, max_jobs)] = org.usage();
-    let (batches, max_batches) = org.batch_usage();
-    let rest = |used: u64, max: u64| json!({ "Max": max, "Remaining": max.saturating_sub(used) });
-    json!({
-        "ConcurrentAsyncGetReportInstances": rest(0, 200),
-        "DailyApiRequests": rest(requests, max_requests),
-        "DailyBulkApiBatches": rest(batches, max_batches),
-        "DailyBulkV2QueryFileStorageMB": rest(0, 976_562),
-        "DailyBulkV2QueryJobs": rest(jobs, max_jobs),
-        "DailyDeliveredPlatformEvents": rest(0, 25_000),
-        "DailyStreamingApiEvents": rest(0, 200_000),
-        "DataStorageMB": rest(0, 10_240),
-        "FileStorageMB": rest(0, 10_240),
-        "HourlyPublishedPlatformEvents": rest(0, 250_000),
-        "SingleEmail": rest(0, 5_000),
-    })
 }
 
 /// `GET /limits/recordCount?sObjects=A,B`.
