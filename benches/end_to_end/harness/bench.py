@@ -88,7 +88,7 @@ class Bench:
         figures = interleave(contenders, repeats, self.say, **more)
         kept = self.sections.setdefault(section, {})
         for name, figure in figures.items():
-            kept[name] = {**figure.raw(), **kept.get(name, {})}
+            kept[name] = figure.raw()
         return figures
 
     def target(self, work, what, ours, other, most, unit="×"):
