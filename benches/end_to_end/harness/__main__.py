@@ -24,6 +24,7 @@ def arguments():
     parser.add_argument("--only", metavar="SECTIONS", help=f"some of {','.join(SECTIONS)}")
     parser.add_argument("--repeats", type=int, help=f"measured rounds (default 5, quick 2)")
     parser.add_argument("--slow-repeats", type=int, help="the same for people load and chain")
+    parser.add_argument("--no-warm-up", action="store_true", help="count the first round too: for a look, not for figures")
     parser.add_argument("--peers", choices=["cached", "all", "none"], help="connectors of others: those that are "
                         "installed already (default of --quick), all (default else), none")
     parser.add_argument("--chart", type=pathlib.Path, help="write the growth series there as SVG")

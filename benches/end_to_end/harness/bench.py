@@ -82,10 +82,9 @@ class Bench:
     def measured(self, name, command, **more):
         return measure(command, self.work / "logs" / f"{slug(name)}.log", **more)
 
-    def compete(self, section, contenders, repeats=None, **more):
+    def compete(self, section, contenders, repeats=None):
         """Measures contenders against each other and keeps their figures."""
-        repeats = repeats or self.repeats
-        figures = interleave(contenders, repeats, self.say, **more)
+        figures = interleave(contenders, repeats or self.repeats, self.say, warm_up=not self.options.no_warm_up)
         kept = self.sections.setdefault(section, {})
         for name, figure in figures.items():
             kept[name] = figure.raw()

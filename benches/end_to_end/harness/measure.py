@@ -134,7 +134,7 @@ class Figures:
         }
 
 
-def interleave(contenders, repeats, say, warm_up=True):
+def interleave(contenders, repeats, say, warm_up):
     """Measures all contenders in turns, each round beginning with another one, after a round that does not count."""
     figures = {contender.name: Figures(contender.name) for contender in contenders}
     for turn in range(-1 if warm_up else 0, repeats):
