@@ -208,7 +208,7 @@ def main():
     parser.add_argument("--operation", default="query", choices=["query", "queryAll"])
     parser.add_argument("--reader", default="duckdb", choices=["duckdb", "polars"], help="what makes Parquet of CSV")
     parser.add_argument("--pages", type=int, default=4, help="result pages under way at once")
-    parser.add_argument("--calls", type=int, default=8, help="calls to the tenant under way at once")
+    parser.add_argument("--calls", type=int, default=16, help="calls to the tenant under way at once")
     parser.add_argument("--file-bytes", type=int, default=4_000_000, help="size of a bulk file")
     parser.add_argument("--memory", default="2GB", help="DuckDB's memory limit")
     parser.add_argument("--record", help="folder to keep every body sent in")
