@@ -1,7 +1,6 @@
 """Bulk API 2.0: a query job, its result pages side by side into files, and those into Parquet by DuckDB."""
 
 import asyncio
-import os
 import pathlib
 
 API = "/services/data/v62.0"
@@ -58,25 +57,10 @@ class Org:
         return links
 
     async def download(self, job, folder):
-        """Fetches every page into a file of its own: the files and the rows that their heads promise."""
-        folder = pathlib.Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        links = await self.pages(job)
-        at_once = asyncio.Semaphore(self.parallel)
+        """Fetches every page into a file of its own: the files, and the rows that their heads promise.
 
-        async def fetch(number, link):
-            target = folder / f"page-{number:05d}.csv"
-            async with at_once, self.session.get(f"{self.url}{link}", headers=self.headers) as answer:
-                answer.raise_for_status()
-                with open(target, "wb", buffering=0) as file:
-                    async for chunk in answer.content.iter_any():
-                        file.write(chunk)
-                return target, int(answer.headers["Sforce-NumberOfRecords"])
-
-        fetched = await asyncio.gather(*(fetch(number, link) for number, link in enumerate(links)))
-        return [path for path, _ in fetched], sum(rows for _, rows in fetched)
-
-    async def download_by_curl(self, job, folder):
+        By curl, which is faster at it than aiohttp is.
+        """
         folder = pathlib.Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         links = await self.pages(job)
@@ -117,8 +101,7 @@ async def land(org, connection, name, soql, columns, folder, operation="query", 
     """Extracts an object into `folder/name.parquet`, or fails where a row is missing."""
     folder = pathlib.Path(folder)
     job, promised = await org.query(soql, operation)
-    fetch = org.download_by_curl if os.environ.get("BY_CURL") else org.download
-    files, told = await fetch(job, folder / f"{name}-pages")
+    files, told = await org.download(job, folder / f"{name}-pages")
     target = folder / f"{name}.parquet"
     landed = await asyncio.to_thread(reader, connection, files, columns, target)
     if not promised == told == landed:

@@ -12,8 +12,10 @@ from . import chart, extract, growth, matching, table, whole
 from .bench import QUICK, Bench, Sizes, load, wait_for_calm
 from .compare import Different
 from .measure import Failed
+from .projects import Project
+from .sandboxes import Sandbox
 
-SECTIONS = ("extract", "matching", "loads", "chain", "incremental", "reconcile", "growth")
+SECTIONS = ("extract", "matching", "loads", "chain", "incremental", "reconcile", "growth", "quotas")
 WHOLE = ("loads", "chain", "incremental", "reconcile")
 
 
@@ -64,10 +66,21 @@ def run(bench, sections):
         if "reconcile" in sections:
             whole.reconcile(bench, world)
         world.stop()
+    if "quotas" in sections:
+        quotas(bench)
     if "growth" in sections:
         points = growth.section(bench)
         if bench.options.chart:
             chart.growth(points, bench.options.chart)
+
+
+def quotas(bench):
+    """Where the quotas are the limit the score is calls: the planner's own arithmetic, under the documented limits."""
+    box = bench.started(Sandbox(bench.program, bench.work, "quotas"))
+    project = Project(bench.program, bench.work / "quotas-project", box.org, box.tenant, quotas=True)
+    command = [bench.program, "-C", project.folder, "plan", "--quotas"]
+    bench.quotas = bench.measured("quotas", command, environment=project.environment).stdout
+    bench.stop(box)
 
 
 def machine():
@@ -99,12 +112,15 @@ def main():
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     print(table.figures(bench.sections))
     print(table.targets(bench.targets))
+    if bench.quotas:
+        print(f"\nWhere the quotas are the limit:\n\n{bench.quotas.rstrip()}")
     minutes = (time.monotonic() - begun) / 60
     print(f"\n{here}; commit {commit or 'unknown'}; `benches/end_to_end/run {' '.join(sys.argv[1:])}`; {minutes:.1f} minutes")
     if options.json:
         raw = {
             "machine": here, "commit": commit, "arguments": sys.argv[1:], "sizes": vars(bench.sizes),
-            "sections": bench.sections, "targets": bench.targets, "same": bench.same, "minutes": minutes, "exit": code,
+            "sections": bench.sections, "targets": bench.targets, "same": bench.same, "quotas": bench.quotas,
+            "minutes": minutes, "exit": code,
         }
         options.json.write_text(json.dumps(raw, indent=1) + "\n")
     return code

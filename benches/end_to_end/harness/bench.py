@@ -53,6 +53,7 @@ class Bench:
         self.sections = {}
         self.targets = []
         self.same = {}
+        self.quotas = None
 
     def say(self, text=""):
         print(text, file=sys.stderr, flush=True)

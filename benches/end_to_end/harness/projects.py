@@ -39,7 +39,7 @@ on_missing = "reject"
 
 
 class Project:
-    def __init__(self, program, folder, org, tenant, more_jobs=()):
+    def __init__(self, program, folder, org, tenant, more_jobs=(), quotas=False):
         self.program, self.folder = program, pathlib.Path(folder)
         if self.folder.exists():
             shutil.rmtree(self.folder)
@@ -54,8 +54,9 @@ class Project:
             f"\n[connections.gainsight.bulk.jobs.{job['object']}]\nid = {json.dumps(job['id'])}\nkeys = {json.dumps(job['keys'])}\n"
             for job in tenant["bulk_jobs"]
         )
+        limits = "" if quotas else 'limits = "unlimited"\npeople_async = "sync"\n'
         bulk = (
-            'limits = "unlimited"\npeople_async = "sync"\n\n[connections.gainsight.bulk]\n'
+            f"{limits}\n[connections.gainsight.bulk]\n"
             f"login = {json.dumps(tenant['bulk_login'])}\norg_id = {json.dumps(tenant['bulk_org_id'])}\n{jobs}\n"
         )
         begin, end = text.index('people_async = "'), text.index("# User, then Company")
