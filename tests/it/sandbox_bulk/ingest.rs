@@ -212,6 +212,7 @@ async fn deletes_go_to_the_recycle_bin_and_hard_deletes_do_not() {
         (&json!(3), &json!(2)),
         "the blank line is none"
     );
+    assert_eq!(file(&client, &job, "unprocessedrecords").await, "Id\n");
     let bad = file(&client, &job, "failedResults").await;
     assert!(
         bad.contains(&format!("\"{}\",\"ENTITY_IS_DELETED:entity is deleted:--\",\"{}\"", ids[0], ids[0])),

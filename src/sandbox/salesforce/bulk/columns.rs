@@ -2,6 +2,8 @@
 //!
 //! The service reads a header in three steps, and its refusals tell which one failed: a name without a dot is a field;
 //! `Relationship.Key` and, for references to several objects only, `Object:Relationship.Key` are parents.
+//!
+//! Knowingly different: what the service says about a reference to several objects that names none is not documented.
 
 use super::load::Action;
 use crate::sandbox::salesforce::schema::ObjectIndex;

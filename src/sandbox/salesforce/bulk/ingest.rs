@@ -36,6 +36,7 @@ use super::jobs::State;
 use super::load;
 use super::load::Action;
 use super::load::Progress;
+use super::refused;
 use crate::sandbox::salesforce::effects::Fate;
 use crate::sandbox::salesforce::error::ApiError;
 use crate::sandbox::salesforce::org::Org;
@@ -43,7 +44,6 @@ use crate::sandbox::salesforce::org::lock;
 use crate::sandbox::salesforce::rest::Answer;
 use crate::sandbox::salesforce::rest::Call;
 use crate::sandbox::salesforce::schema::ObjectIndex;
-use crate::sandbox::salesforce::schema::Schema;
 use crate::sandbox::salesforce::write;
 use crate::sandbox::salesforce::write::Caller;
 use crate::sandbox::salesforce::write::Given;
@@ -88,13 +88,9 @@ impl Purpose {
     ///
     /// # Errors
     /// The text of the refusal.
-    pub(super) fn new(
-        schema: &Schema,
-        object: &str,
-        operation: &str,
-        external_id: Option<&str>,
-    ) -> Result<Self, String> {
-        let index = schema.find(object).ok_or_else(|| format!("InvalidJob : Unable to find object: {object}"))?;
+    pub(super) fn new(call: &Call, object: &str, operation: &str, external_id: Option<&str>) -> Result<Self, String> {
+        let index = call.object(object).map_err(|_| format!("InvalidJob : Unable to find object: {object}"))?;
+        let schema = &call.org.schema;
         let action = match operation {
             "insert" => Action::Insert,
             "update" => Action::Update,
@@ -134,12 +130,12 @@ pub(super) fn create(call: &Call) -> Answer {
     if operation.is_empty() {
         return Err(invalid("InvalidJob : operation is required".to_owned()));
     }
-    let schema = Arc::clone(&call.org.schema);
-    let target = Purpose::new(&schema, text("object").unwrap_or_default(), operation, text("externalIdFieldName"))
+    let target = Purpose::new(call, text("object").unwrap_or_default(), operation, text("externalIdFieldName"))
         .map_err(invalid)?;
+    let object = call.org.schema.objects[target.object].name.clone();
+    refused::supported(&object)?;
     let mut jobs = lock(&call.org.jobs);
     jobs.forget_old(call.org.clock.now());
-    let object = schema.objects[target.object].name.clone();
     let fate = call.fate();
     let mut job = Job {
         head: Head::new(call, jobs.next_id(), operation, object),

@@ -18,6 +18,7 @@ use super::csv::Reader;
 use super::csv::Record;
 use super::jobs;
 use super::jobs::Csv;
+use super::jobs::State;
 use super::load;
 use super::load::Outcome;
 use super::stream;
@@ -65,14 +66,14 @@ pub(super) fn file(call: &Call, id: &str, path: &str) -> Answer {
     }
     let outcomes = job.progress.outcomes();
     let (data, csv) = (job.data.clone().unwrap_or_default(), job.csv);
-    let version = job.head.version;
+    let (version, complete) = (job.head.version, job.state == State::JobComplete);
     drop(jobs);
     // A job whose data is no text has failed and has no outcomes: what was uploaded is given back as it is.
     let Ok(text) = std::str::from_utf8(&data).map(Arc::<str>::from) else {
         let all = if file == File::Unprocessed { data } else { Bytes::new() };
         return Ok(([(CONTENT_TYPE, stream::CSV)], all).into_response());
     };
-    let mut writer = Writer { outcomes, text, csv, version, file, next: (0, 0), started: false };
+    let mut writer = Writer { outcomes, text, csv, version, file, complete, next: (0, 0), started: false };
     Ok(stream::streamed(stream::CSV, call.takes_gzip(), move |out| writer.fill(out)))
 }
 
@@ -82,6 +83,8 @@ struct Writer {
     csv: Csv,
     version: u32,
     file: File,
+    /// Every row was worked on.
+    complete: bool,
     /// The next outcome: chunk and place in it.
     next: (usize, usize),
     started: bool,
@@ -152,6 +155,9 @@ impl Writer {
 
     /// The rows behind the last one that was worked on, as they were uploaded.
     fn rest(&self, out: &mut Vec<u8>, text: &str, reader: &mut Reader<'_>) {
+        if self.complete {
+            return self.header(out, text);
+        }
         let line_end = self.csv.line_ending.1;
         let mut from = 0;
         if let Some(last) = self.outcomes.last().and_then(|chunk| chunk.last()) {

@@ -105,15 +105,14 @@ pub(super) fn create(call: &Call) -> Result<Response, Refusal> {
     // Clients send the mode by name or by its number.
     let serial = matches!(text("concurrencyMode"), Some("Serial" | "1"));
     let name = text("object").unwrap_or_default();
-    let schema = std::sync::Arc::clone(&call.org.schema);
-    let unknown = || Refusal::new("InvalidJob", format!("Unable to find object: {name}"));
-    let object = schema.find(name).ok_or_else(unknown)?;
-    let object = schema.objects[object].name.clone();
+    let unknown = |_| Refusal::new("InvalidJob", format!("Unable to find object: {name}"));
+    let object = call.object(name).map_err(unknown)?;
+    let object = call.org.schema.objects[object].name.clone();
     refused::supported(&object).map_err(|refusal| Refusal::new("InvalidEntity", refusal.message))?;
     let task = if operation.starts_with("query") {
         Task::Query { with_deleted: operation == "queryAll" }
     } else {
-        let purpose = Purpose::new(&schema, &object, operation, text("externalIdFieldName"));
+        let purpose = Purpose::new(call, &object, operation, text("externalIdFieldName"));
         let worded = |text: String| Refusal::new("InvalidJob", text.trim_start_matches("InvalidJob : "));
         Task::Load(purpose.map_err(worded)?)
     };
