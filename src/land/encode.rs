@@ -52,8 +52,8 @@ impl Default for Limits {
         Self {
             slab_rows: 64 * 1024,
             slab_bytes: 16 << 20,
-            group_rows: 1 << 20,
-            group_bytes: 48 << 20,
+            group_rows: 256 * 1024,
+            group_bytes: 24 << 20,
             file_bytes: 512 << 20,
         }
     }

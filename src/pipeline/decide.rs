@@ -151,11 +151,16 @@ async fn register_source(
             } else {
                 session.register_table("source_current", source.current()?)?;
                 session.register_table("source_ids", ids_table(again)?)?;
-                format!(
-                    "{extract} UNION ALL SELECT {list} FROM ({}) again \
-                     LEFT ANTI JOIN source_extract ON again.\"Id\" = source_extract.\"Id\"",
-                    again_sql(job, &list)
-                )
+                // Worked out once: the plan reads its source several times, and these rows are few among all.
+                let rows = session
+                    .sql(&format!(
+                        "SELECT {list} FROM ({}) again \
+                         LEFT ANTI JOIN source_extract ON again.\"Id\" = source_extract.\"Id\"",
+                        again_sql(job, &list)
+                    ))
+                    .await?;
+                session.register_table("source_again", rows.cache().await?.into_view())?;
+                format!("{extract} UNION ALL SELECT {list} FROM source_again")
             }
         }
     };

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use datafusion::arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray, new_null_array};
 use datafusion::arrow::datatypes::SchemaRef;
-use futures::TryStreamExt;
 
 use crate::config::job::{Job, TargetObject};
 use crate::connect::gainsight::{GainsightClient, ObjectMetadata};
@@ -23,6 +22,7 @@ use crate::land::{Commit, Mode, Snapshot, SnapshotWriter, TableName};
 use crate::ledger::MirrorState;
 use crate::matching;
 
+use super::pour::pour;
 use super::world::World;
 
 /// Rows modified this shortly before the last look are read again: the tenant may have shown them late.
@@ -210,12 +210,14 @@ async fn read_changes(
     way: Way,
 ) -> Result<SnapshotWriter> {
     let sequence = world.clock.now().timestamp_micros();
-    let mut writer = world.lake.writer(&plan.table, Arc::clone(schema), sequence)?;
-    let mut stream = gainsight::read_mirror(client, plan.metadata, &plan.fields, plan.since, way);
-    while let Some(batch) = stream.try_next().await? {
-        world.reporter.advance(batch.num_rows() as u64);
-        writer.write(&batch, None).await?;
-    }
+    let writer = world.lake.writer(&plan.table, Arc::clone(schema), sequence)?;
+    let reading = gainsight::read_mirror(client, plan.metadata, &plan.fields, plan.since, way);
+    let reporter = Arc::clone(&world.reporter);
+    let (_, writer) = pour(reading, writer, move |batch| {
+        reporter.advance(batch.num_rows() as u64);
+        None
+    })
+    .await?;
     Ok(writer)
 }
 

@@ -20,6 +20,7 @@ mod mirror;
 mod online;
 mod open;
 mod plan;
+mod pour;
 mod recheck;
 mod record;
 mod report;

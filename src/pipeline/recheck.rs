@@ -20,6 +20,8 @@ use crate::reconcile::{Comparison, Sides};
 use super::decide::{Candidates, Decision};
 use super::mirror;
 use super::mirror::Refresh;
+use super::pour::pour;
+use super::source::deleted_mask;
 use super::world::World;
 
 /// The verdicts as a table of the session.
@@ -110,12 +112,9 @@ async fn read_source(world: &World, job: &Job) -> Result<(Snapshot, Option<Strin
     let prepared = salesforce::prepare(&client, &request).await?;
     let options = ReadOptions { page_rows: connection.page_rows, parallel: 4, batch_rows: 16_384 };
     let table = TableName::new("reconcile", &job.source.table)?;
-    let mut reading = salesforce::read(&client, &prepared, options).await?;
-    let mut writer = world.lake.writer(&table, Arc::clone(&prepared.schema), world.clock.now().timestamp_micros())?;
-    while let Some(batch) = reading.try_next().await? {
-        let mask = super::source::deleted_mask(&batch);
-        writer.write(&batch, mask.as_ref()).await?;
-    }
+    let reading = salesforce::read(&client, &prepared, options).await?;
+    let writer = world.lake.writer(&table, Arc::clone(&prepared.schema), world.clock.now().timestamp_micros())?;
+    let (_, writer) = pour(reading, writer, deleted_mask).await?;
     let snapshot = world
         .lake
         .commit(Commit {

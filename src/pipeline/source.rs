@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use datafusion::arrow::array::{AsArray, BooleanArray, RecordBatch};
-use futures::TryStreamExt;
 
 use crate::config::job::Job;
 use crate::connect::salesforce::SalesforceClient;
@@ -21,6 +20,7 @@ use crate::telemetry::CallCounts;
 use crate::telemetry::checkpoint;
 
 use super::job::RunOptions;
+use super::pour::pour;
 use super::world::World;
 
 /// Result pages downloaded at once, where Salesforce offers parallel pages.
@@ -249,21 +249,21 @@ async fn extract_into_lake(
     tracing::info!(job = job.name, soql = prepared.soql, "reading {}", job.source.object);
     world.reporter.begin(&job.name, "extract", None);
     let options = ReadOptions { page_rows: connection.page_rows, parallel: PARALLEL_PAGES, batch_rows: BATCH_ROWS };
-    let mut reading = salesforce::read(client, prepared, options).await?;
+    let reading = salesforce::read(client, prepared, options).await?;
     world.ledger.note_remote_job(&run.id, &job.salesforce, reading.job_id())?;
 
-    let mut writer = world.lake.writer(&table, Arc::clone(&prepared.schema), sequence)?;
-    let mut deleted = 0;
-    while let Some(batch) = reading.try_next().await? {
-        world.reporter.advance(batch.num_rows() as u64);
+    let writer = world.lake.writer(&table, Arc::clone(&prepared.schema), sequence)?;
+    let reporter = Arc::clone(&world.reporter);
+    let (reading, writer) = pour(reading, writer, move |batch| {
+        reporter.advance(batch.num_rows() as u64);
         checkpoint("extract.batch");
-        let mask = deleted_mask(&batch);
-        deleted += mask.as_ref().map_or(0, |mask| mask.true_count() as u64);
-        writer.write(&batch, mask.as_ref()).await?;
-    }
+        deleted_mask(batch)
+    })
+    .await?;
     let report = reading.report();
     world.ledger.remote_job_done(&job.salesforce, reading.job_id())?;
     let written = writer.finish().await?;
+    let deleted = written.deleted();
     if written.rows() != report.rows {
         return Err(Error::bug(format!(
             "{} rows were read but {} were written to the lake",
