@@ -3,6 +3,11 @@
 //! The tenant's own `ModifiedDate` and its delete log say what changed since the last look, so our own writes, those
 //! of other tools and those of a run that crashed all arrive in the same way. A mirror is read whole when there is
 //! none, when a job needs a field that it lacks, and when the delete log may have forgotten (15 days).
+//!
+//! What a refresh costs, for an object of which `c` records are read: `⌊c / 5,000⌋ + 1` synchronous calls; above 20,000,
+//! while the bulk quota has room, one bulk call and `7 + ⌈(c − 20,000) / 20,000⌉` synchronous ones (four pages, one
+//! question or more how the export stands, its chunks, a look at what was deleted meanwhile, a last page). The delete
+//! log costs one more call for all objects of a job together, where any of them is read by its changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
