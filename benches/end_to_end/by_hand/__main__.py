@@ -48,6 +48,7 @@ class Pipeline:
     def connect(self):
         connection = duckdb.connect()
         connection.execute("SET preserve_insertion_order = false")
+        connection.execute("SET enable_progress_bar = false")
         connection.execute(f"SET memory_limit = '{self.options.memory}'")
         connection.execute(f"SET temp_directory = '{self.folder / 'spill'}'")
         connection.execute("SET timezone = 'UTC'")

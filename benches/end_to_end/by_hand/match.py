@@ -19,6 +19,7 @@ def by_duckdb(folder):
 
     connection = duckdb.connect()
     connection.execute("SET preserve_insertion_order = false")
+    connection.execute("SET enable_progress_bar = false")
     connection.execute("SET memory_limit = '2GB'")
     connection.execute("SET timezone = 'UTC'")
     for name in ["contact", *(f"mirror_{mirror}" for mirror in MIRRORS)]:

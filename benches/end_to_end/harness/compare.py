@@ -34,6 +34,13 @@ FIELDS = {
 }
 
 
+def connect():
+    connection = duckdb.connect()
+    connection.execute("SET timezone = 'UTC'")
+    connection.execute("SET enable_progress_bar = false")
+    return connection
+
+
 def fingerprint(connection, query):
     """How many rows, and a sum of their hashes that no order changes."""
     rows, total = connection.execute(f"SELECT count(*), sum(hash(t)::HUGEINT) FROM ({query}) t").fetchone()
@@ -44,7 +51,7 @@ def tenant(side, folder):
     """The fingerprints of everything that the jobs write."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    connection = duckdb.connect()
+    connection = connect()
     connection.execute(f"SET temp_directory = '{folder / 'spill'}'")
     for name, fields in FIELDS.items():
         file = sandboxes.dump(side, name, folder / f"{name}.ndjson")
@@ -61,8 +68,7 @@ def tenant(side, folder):
 def landed(table, columns):
     """The fingerprint of a lake table's live rows."""
     paths, key, _ = lake.replay(pathlib.Path(table))
-    connection = duckdb.connect()
-    connection.execute("SET timezone = 'UTC'")
+    connection = connect()
     files = ", ".join(repr(path) for path in paths)
     connection.execute(f"CREATE VIEW files AS SELECT * FROM read_parquet([{files}], union_by_name = true)")
     return fingerprint(connection, texts(f"({lake.state('files', key, columns)})", columns))
@@ -70,8 +76,7 @@ def landed(table, columns):
 
 def parquet(file, columns, deletions=False):
     """The fingerprint of a Parquet file's rows; where it holds deletions, of the others."""
-    connection = duckdb.connect()
-    connection.execute("SET timezone = 'UTC'")
+    connection = connect()
     live = "WHERE NOT IsDeleted" if deletions else ""
     return fingerprint(connection, texts(f"(SELECT * FROM '{file}' {live})", columns))
 

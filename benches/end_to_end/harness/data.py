@@ -42,6 +42,7 @@ def matching_tables(folder, contacts):
     folder.mkdir(parents=True, exist_ok=True)
     connection = duckdb.connect()
     connection.execute("SET timezone = 'UTC'")
+    connection.execute("SET enable_progress_bar = false")
     connection.execute(FUNCTIONS)
     sizes = {"contacts": contacts, "people": contacts - contacts // 20, "companies": contacts // 5}
     for name, query in TABLES.items():
