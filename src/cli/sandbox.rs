@@ -23,6 +23,15 @@ pub(super) struct DataArguments {
     /// Contacts
     #[arg(long, default_value_t = 2_000)]
     contacts: u32,
+    /// Opportunities
+    #[arg(long, default_value_t = 400)]
+    opportunities: u32,
+    /// Cases, some of them owned by queues
+    #[arg(long, default_value_t = 300)]
+    cases: u32,
+    /// Records of the custom object Subscription__c
+    #[arg(long, default_value_t = 350)]
+    subscriptions: u32,
     /// Users
     #[arg(long, default_value_t = 40)]
     users: u32,
@@ -41,6 +50,9 @@ impl DataArguments {
             users: self.users as usize,
             accounts: self.accounts as usize,
             contacts: self.contacts as usize,
+            opportunities: self.opportunities as usize,
+            cases: self.cases as usize,
+            subscriptions: self.subscriptions as usize,
             clean: self.clean_data,
             clock,
             ..OrgOptions::default()
@@ -120,6 +132,15 @@ pub(super) struct SandboxArguments {
     /// Port of the Gainsight tenant; 0 takes a free one
     #[arg(long, default_value_t = 8702)]
     gainsight_port: u16,
+    /// TOML file that adds objects and fields to the org; may be given several times
+    #[arg(long, value_name = "FILE")]
+    schema: Vec<PathBuf>,
+    /// File with records for the org: CSV named after its object, sObject tree or plan; may be given several times
+    #[arg(long, value_name = "FILE")]
+    import: Vec<PathBuf>,
+    /// Give the org several currencies: CurrencyType, and CurrencyIsoCode on records
+    #[arg(long)]
+    multi_currency: bool,
     /// Switch the tenant's documented quotas off
     #[arg(long)]
     no_quotas: bool,
@@ -133,6 +154,9 @@ pub(super) struct SandboxArguments {
 pub(super) async fn sandbox(shared: Shared, arguments: SandboxArguments) -> Result<Outcome> {
     let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut options = arguments.data.org(Clock::system());
+    options.schema = arguments.schema;
+    options.import = arguments.import;
+    options.multi_currency = arguments.multi_currency;
     arguments.org.apply(&mut options)?;
     let org = salesforce::serve(options, at(arguments.salesforce_port)).await?;
     let authority = arguments.org.write_authority(org.authority())?;

@@ -24,4 +24,7 @@ mod sandbox_bulk;
 mod sandbox_doors;
 mod sandbox_gainsight;
 mod sandbox_salesforce;
+mod sandbox_salesforce_composite;
+mod sandbox_salesforce_model;
+mod sandbox_salesforce_records;
 mod support;

@@ -112,7 +112,8 @@ async fn describe_limits_and_versions() {
 
     let all = client.get(&format!("{V}/sobjects/")).await.json();
     let names: Vec<_> = all["sobjects"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["Organization", "User", "Account", "Contact"]);
+    let all = ["Organization", "User", "Account", "Contact", "Opportunity", "Case", "Group", "Subscription__c"];
+    assert_eq!(names, all);
 
     let contact = client.get(&format!("{V}/sobjects/contact/describe")).await.json();
     assert_eq!((contact["name"].as_str(), contact["keyPrefix"].as_str()), (Some("Contact"), Some("003")));

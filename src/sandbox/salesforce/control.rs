@@ -2,7 +2,7 @@
 //!
 //! `GET planted` · `GET counts` · `GET calls` · `POST limits` · `POST sessions/expire` · `POST sessions/revoke` ·
 //! `POST users/freeze` · `POST change` · `POST permissions` ·
-//! `POST records/hard_delete` · `POST records/undelete`; the clock is the server's.
+//! `POST records/hard_delete` · `POST records/undelete` · `POST merge`; the clock is the server's.
 
 use std::sync::Arc;
 
@@ -42,6 +42,7 @@ pub(super) fn routes() -> Router<Arc<Org>> {
         .route("/__sandbox/change", post(change))
         .route("/__sandbox/permissions", post(permissions))
         .route("/__sandbox/records/{operation}", post(records))
+        .route("/__sandbox/merge", post(merge))
 }
 
 /// The records that are wrong on purpose.
@@ -225,4 +226,26 @@ async fn records(
         Err(refused) => json!({ "success": false, "errors": [refused.of_record()] }),
     });
     Ok(Json(shown.collect()))
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Merge {
+    /// Id of the record that stays.
+    master: String,
+    /// Ids of one or two records that become a part of it.
+    merge: Vec<String>,
+    /// Values that the master gets.
+    #[serde(default)]
+    fields: serde_json::Map<String, Value>,
+}
+
+/// Merges records, which REST has no path for.
+async fn merge(State(org): State<Arc<Org>>, Json(order): Json<Merge>) -> Result<Json<Value>, ApiError> {
+    let caller = Caller { user: 0, now: org.clock.now().timestamp(), access: Arc::default() };
+    let object = Id::parse(&order.master).and_then(|id| org.schema.by_prefix(id.prefix()));
+    let object = object.ok_or_else(ApiError::not_found)?;
+    let values = write::from_json(&org.schema, &caller.access, object, &order.fields)?;
+    let written = org.write(|store| Writer::new(store, &caller).merge(object, &order.master, &order.merge, &values))?;
+    Ok(Json(json!({ "id": written.id.as_str(), "success": true, "errors": [] })))
 }

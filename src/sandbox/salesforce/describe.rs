@@ -3,6 +3,7 @@
 use serde_json::Value;
 use serde_json::json;
 
+use super::access::Access;
 use super::schema::FieldDef;
 use super::schema::Kind;
 use super::schema::ObjectDef;
@@ -10,13 +11,16 @@ use super::schema::ObjectIndex;
 use super::schema::Schema;
 
 /// `/sobjects`.
-pub(crate) fn global(schema: &Schema, base: &str) -> Value {
-    let objects: Vec<_> = schema.objects.iter().map(|object| summary(object, base)).collect();
+pub(crate) fn global(schema: &Schema, access: &Access, base: &str) -> Value {
+    let seen = (0..schema.objects.len()).filter(|at| !schema.objects[*at].hidden && access.sees_object(*at));
+    let objects: Vec<_> = seen.map(|at| summary(schema, at, access, base)).collect();
     json!({ "encoding": "UTF-8", "maxBatchSize": 200, "sobjects": objects })
 }
 
 /// The attributes that the list and the describe of an object share.
-pub(crate) fn summary(object: &ObjectDef, base: &str) -> Value {
+pub(crate) fn summary(schema: &Schema, index: ObjectIndex, access: &Access, base: &str) -> Value {
+    let object = &schema.objects[index];
+    let edits = access.edits_object(index);
     let name = &object.name;
     let custom = name.ends_with("__c");
     let at = format!("{base}/sobjects/{name}");
@@ -25,11 +29,11 @@ pub(crate) fn summary(object: &ObjectDef, base: &str) -> Value {
         ("activateable", json!(false)),
         ("associateEntityType", Value::Null),
         ("associateParentEntity", Value::Null),
-        ("createable", json!(object.createable)),
+        ("createable", json!(object.createable && edits)),
         ("custom", json!(custom)),
         ("customSetting", json!(false)),
         ("deepCloneable", json!(false)),
-        ("deletable", json!(object.deletable)),
+        ("deletable", json!(object.deletable && edits)),
         ("deprecatedAndHidden", json!(false)),
         ("feedEnabled", json!(true)),
         ("hasSubtypes", json!(false)),
@@ -48,19 +52,21 @@ pub(crate) fn summary(object: &ObjectDef, base: &str) -> Value {
         ("searchable", json!(true)),
         ("triggerable", json!(true)),
         ("undeletable", json!(deleted)),
-        ("updateable", json!(object.updateable)),
+        ("updateable", json!(object.updateable && edits)),
         ("urls", json!({ "sobject": at, "describe": format!("{at}/describe"), "rowTemplate": format!("{at}/{{ID}}") })),
     ])
 }
 
 /// `/sobjects/X/describe`.
-pub(crate) fn object(schema: &Schema, index: ObjectIndex, base: &str) -> Value {
+pub(crate) fn object(schema: &Schema, index: ObjectIndex, access: &Access, base: &str) -> Value {
     let object = &schema.objects[index];
-    let mut all = summary(object, base);
-    let fields: Vec<_> = object.fields.iter().map(|one| field(object, one)).collect();
+    let mut all = summary(schema, index, access, base);
+    let seen = object.fields.iter().enumerate().filter(|(at, _)| access.sees(index, *at));
+    let fields: Vec<_> =
+        seen.map(|(at, one)| field(object, one, access.edits(index, at) && access.edits_object(index))).collect();
     let more = json!({
         "actionOverrides": [],
-        "childRelationships": children(schema, index),
+        "childRelationships": children(schema, index, access),
         "compactLayoutable": true,
         "defaultImplementation": null,
         "extendedBy": null,
@@ -83,10 +89,12 @@ pub(crate) fn object(schema: &Schema, index: ObjectIndex, base: &str) -> Value {
     all
 }
 
-fn children(schema: &Schema, index: ObjectIndex) -> Vec<Value> {
+fn children(schema: &Schema, index: ObjectIndex, access: &Access) -> Vec<Value> {
     let mut children = Vec::new();
-    for child in &schema.objects {
-        for field in child.fields.iter().filter(|field| field.targets.contains(&index)) {
+    for (at, child) in schema.objects.iter().enumerate().filter(|(at, child)| !child.hidden && access.sees_object(*at))
+    {
+        let fields = child.fields.iter().enumerate().filter(|(field, _)| access.sees(at, *field));
+        for (_, field) in fields.filter(|(_, field)| field.targets.contains(&index)) {
             children.push(json!({
                 "cascadeDelete": field.cascade_delete,
                 "childSObject": child.name,
@@ -102,32 +110,44 @@ fn children(schema: &Schema, index: ObjectIndex) -> Vec<Value> {
     children
 }
 
-fn field(object: &ObjectDef, field: &FieldDef) -> Value {
-    let writable = field.writable() && object.updateable;
+fn field(object: &ObjectDef, field: &FieldDef, edits: bool) -> Value {
+    let writable = field.writable() && object.updateable && !field.create_only && edits;
     let filterable = field.filterable();
+    let number = field.auto_number.is_some();
+    let calculated = field.formula.is_some();
     let values: Vec<_> = field
         .values
         .iter()
         .map(|value| {
             json!({ "active": true, "defaultValue": field.default.as_ref() == Some(value), "label": value, "validFor": null, "value": value })
         })
+        .chain(field.inactive.iter().map(|value| {
+            json!({ "active": false, "defaultValue": false, "label": value, "validFor": null, "value": value })
+        }))
         .collect();
     let length = if matches!(field.kind, Kind::Id | Kind::Reference) { 18 } else { field.length };
-    let defaulted = !field.nillable && (field.default.is_some() || field.kind == Kind::Boolean || field.system);
+    let defaulted =
+        !field.nillable && (field.default.is_some() || field.kind == Kind::Boolean || field.system || number);
     members(vec![
         ("aggregatable", json!(filterable && field.kind != Kind::Boolean)),
         ("aiPredictionField", json!(false)),
-        ("autoNumber", json!(false)),
+        ("autoNumber", json!(number)),
         ("byteLength", json!(length * if matches!(field.kind, Kind::Id | Kind::Reference) { 1 } else { 3 })),
-        ("calculated", json!(false)),
-        ("calculatedFormula", Value::Null),
+        ("calculated", json!(calculated)),
+        ("calculatedFormula", json!(field.formula)),
         ("cascadeDelete", json!(field.cascade_delete)),
         ("caseSensitive", json!(field.case_sensitive)),
         ("compoundFieldName", json!(field.compound)),
         ("controllerName", Value::Null),
-        ("createable", json!(field.writable() && object.createable)),
+        ("createable", json!(field.writable() && object.createable && edits)),
         ("custom", json!(field.name.ends_with("__c"))),
-        ("defaultValue", if field.kind == Kind::Boolean { json!(false) } else { Value::Null }),
+        (
+            "defaultValue",
+            match (field.kind, &field.default) {
+                (Kind::Boolean, default) => json!(default.as_deref() == Some("true")),
+                _ => Value::Null,
+            },
+        ),
         ("defaultValueFormula", Value::Null),
         ("defaultedOnCreate", json!(defaulted)),
         ("dependentPicklist", json!(false)),
@@ -170,7 +190,7 @@ fn field(object: &ObjectDef, field: &FieldDef) -> Value {
         ("scale", json!(field.scale)),
         ("searchPrefilterable", json!(field.kind == Kind::Reference)),
         ("soapType", json!(soap_type(field.kind))),
-        ("sortable", json!(filterable)),
+        ("sortable", json!(filterable && field.kind != Kind::Multipicklist)),
         ("type", json!(type_name(field.kind))),
         ("unique", json!(field.unique)),
         ("updateable", json!(writable)),

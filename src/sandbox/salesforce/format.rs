@@ -109,6 +109,35 @@ pub(crate) fn double(out: &mut Vec<u8>, value: f64) {
     out.extend_from_slice(exponent.as_bytes());
 }
 
+/// A number with so many digits behind the point, halves away from zero, as the shortest decimal text of it says. Scaling
+/// and rounding would bend large numbers, and `{:.2}` rounds halves to even.
+pub(crate) fn rounded(number: f64, places: u32) -> f64 {
+    let text = number.abs().to_string();
+    let Some((whole, fraction)) = text.split_once('.').filter(|(_, fraction)| fraction.len() > places as usize) else {
+        return number;
+    };
+    let mut digits: Vec<u8> = whole.bytes().chain(fraction.bytes().take(places as usize)).collect();
+    if fraction.as_bytes()[places as usize] >= b'5' {
+        let mut at = digits.len();
+        loop {
+            if at == 0 {
+                digits.insert(0, b'1');
+                break;
+            }
+            at -= 1;
+            if digits[at] < b'9' {
+                digits[at] += 1;
+                break;
+            }
+            digits[at] = b'0';
+        }
+    }
+    let point = digits.len() - places as usize;
+    digits.insert(point, b'.');
+    let size = std::str::from_utf8(&digits).ok().and_then(|digits| digits.parse().ok()).unwrap_or(number.abs());
+    if number < 0.0 { -size } else { size }
+}
+
 /// A JSON string with its quotes.
 pub(crate) fn json_text(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
@@ -202,6 +231,22 @@ mod tests {
         }
         assert_eq!(shown(|out| integer(out, i64::MIN)), i64::MIN.to_string());
         assert_eq!(shown(|out| integer(out, 0)), "0");
+    }
+
+    #[test]
+    fn halves_are_rounded_away_from_zero() {
+        for (number, places, expected) in [
+            (10.25, 1, 10.3),
+            (-10.25, 1, -10.3),
+            (1.005, 2, 1.01),
+            (9.996, 2, 10.0),
+            (0.5, 0, 1.0),
+            (12_345_678_901_234.56, 2, 12_345_678_901_234.56),
+            (1e300, 2, 1e300),
+            (1e-9, 2, 0.0),
+        ] {
+            assert_eq!(rounded(number, places), expected, "{number}");
+        }
     }
 
     #[test]

@@ -26,11 +26,13 @@ mod error;
 mod format;
 mod generate;
 mod ids;
+mod import;
 mod limits;
 mod oauth;
 mod org;
 mod query;
 mod records;
+mod replication;
 mod rest;
 mod rows;
 mod schema;
@@ -42,6 +44,7 @@ mod tree;
 mod write;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::middleware::from_fn_with_state;
@@ -77,6 +80,18 @@ pub struct OrgOptions {
     pub accounts: usize,
     /// Contacts.
     pub contacts: usize,
+    /// Opportunities.
+    pub opportunities: usize,
+    /// Cases, some of them owned by queues.
+    pub cases: usize,
+    /// Records of the custom object `Subscription__c`.
+    pub subscriptions: usize,
+    /// Amounts have currencies of their own: there are CurrencyType and CurrencyIsoCode.
+    pub multi_currency: bool,
+    /// TOML files that add objects and fields.
+    pub schema: Vec<PathBuf>,
+    /// Files with records to begin with, besides those that are made: CSV, sObject trees, plans.
+    pub import: Vec<PathBuf>,
     /// Plants no records that a sync must refuse. Planted records come on top of the sizes above.
     pub clean: bool,
     /// The org's time.
@@ -113,6 +128,12 @@ impl Default for OrgOptions {
             users: 40,
             accounts: 503,
             contacts: 2000,
+            opportunities: 400,
+            cases: 300,
+            subscriptions: 350,
+            multi_currency: false,
+            schema: Vec::new(),
+            import: Vec::new(),
             clean: false,
             clock: Clock::system(),
             daily_api_requests: 100_000,
@@ -141,7 +162,7 @@ pub struct RunningOrg {
 /// Starts an org on `address`; port 0 takes a free one.
 ///
 /// # Errors
-/// Config, if the address cannot be bound.
+/// Config, if the address cannot be bound, or a schema file or a file to import is wrong.
 pub async fn serve(options: OrgOptions, address: SocketAddr) -> Result<RunningOrg> {
     let bound = server::bind(address).await?;
     let url = format!("http://{}", bound.address());

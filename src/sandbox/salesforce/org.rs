@@ -12,6 +12,7 @@ use std::sync::PoisonError;
 use std::sync::RwLock;
 
 use chrono::DateTime;
+use chrono::TimeDelta;
 use chrono::Utc;
 use sha2::Digest;
 use sha2::Sha256;
@@ -24,16 +25,19 @@ use super::error::ApiError;
 use super::generate;
 use super::generate::Planted;
 use super::ids::Id;
+use super::import;
 use super::limits::Limits;
 use super::oauth;
 use super::oauth::App;
 use super::oauth::Scopes;
 use super::query::Cursor;
 use super::schema::Schema;
+use super::schema::SchemaOptions;
 use super::sessions::Grant;
 use super::sessions::Logins;
 use super::store::Store;
 use super::store::Value;
+use super::write::Caller;
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::sandbox::connection::Scheme;
@@ -42,8 +46,8 @@ use crate::sandbox::connection::Scheme;
 pub(crate) struct Org {
     pub(crate) options: OrgOptions,
     pub(crate) clock: Clock,
-    /// When the schema was last changed: at the start.
-    pub(crate) started: DateTime<Utc>,
+    /// When describes last changed: at the start, or when permissions were set.
+    described: RwLock<DateTime<Utc>>,
     /// `http://127.0.0.1:PORT`.
     pub(crate) url: String,
     pub(crate) id: Id,
@@ -73,16 +77,22 @@ pub(crate) struct Org {
 impl Org {
     /// Makes the records and the credentials.
     pub(crate) fn new(options: OrgOptions, url: String) -> Result<Self> {
-        let mut store = Store::new(Arc::new(Schema::built_in()?));
+        let schema = SchemaOptions { multi_currency: options.multi_currency, files: options.schema.clone() };
+        let mut store = Store::new(Arc::new(Schema::load(&schema)?));
         let now = options.clock.now();
         let sizes = generate::Sizes {
             seed: options.seed,
             users: options.users,
             accounts: options.accounts,
             contacts: options.contacts,
+            opportunities: options.opportunities,
+            cases: options.cases,
+            subscriptions: options.subscriptions,
             clean: options.clean,
         };
         let planted = generate::fill(&mut store, sizes, now)?;
+        let caller = Caller { user: 0, now: now.timestamp(), access: Arc::default() };
+        import::load(&mut store, &options.import, &caller)?;
         let mut logins = Logins::default();
         let grant = Grant { user: 0, app: Some(0), scopes: Scopes::usual(), family: logins.family() };
         logins.refresh.insert(first_refresh_token(options.seed), grant);
@@ -92,7 +102,7 @@ impl Org {
         }
         Ok(Self {
             clock: options.clock.clone(),
-            started: now,
+            described: RwLock::new(now),
             url,
             id: Id::new(*b"00D", 0),
             apps: vec![
@@ -124,13 +134,20 @@ impl Org {
 
     /// The records as they are now.
     pub(crate) fn snapshot(&self) -> Store {
-        self.store.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut store = self.store.read().unwrap_or_else(PoisonError::into_inner).clone();
+        store.now = self.clock.now().timestamp();
+        store
     }
 
     /// What a user may see and change.
     pub(crate) fn access(&self, user: u32) -> Arc<Access> {
         let all = self.access.read().unwrap_or_else(PoisonError::into_inner);
         all.get(&user).map(Arc::clone).unwrap_or_default()
+    }
+
+    /// When describes last changed.
+    pub(crate) fn described(&self) -> DateTime<Utc> {
+        *self.described.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The row of the user with this user name.
@@ -144,11 +161,15 @@ impl Org {
     pub(crate) fn grant(&self, user: u32, change: impl FnOnce(&mut Access)) {
         let mut all = self.access.write().unwrap_or_else(PoisonError::into_inner);
         change(Arc::make_mut(all.entry(user).or_default()));
+        // A client that has a describe of this very second must fetch it again.
+        *self.described.write().unwrap_or_else(PoisonError::into_inner) = self.clock.now() + TimeDelta::seconds(1);
     }
 
     /// Changes records.
     pub(crate) fn write<T>(&self, change: impl FnOnce(&mut Store) -> T) -> T {
-        change(&mut self.store.write().unwrap_or_else(PoisonError::into_inner))
+        let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
+        store.now = self.clock.now().timestamp();
+        change(&mut store)
     }
 
     /// Counts a call of a class for `/__sandbox/calls`.

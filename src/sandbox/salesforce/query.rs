@@ -10,6 +10,7 @@ use axum::response::Response;
 use serde_json::Value;
 use serde_json::json;
 
+use super::describe::type_name;
 use super::error::ApiError;
 use super::format;
 use super::ids::Id;
@@ -18,6 +19,8 @@ use super::rest::Answer;
 use super::rest::Call;
 use super::rest::bind;
 use super::rows::Shape;
+use super::schema::Kind;
+use super::schema::Storage;
 use super::soql::Bound;
 use super::store::Store;
 
@@ -49,7 +52,7 @@ pub(super) fn start(call: &Call, with_deleted: bool) -> Answer {
     if bound.count {
         return Ok(axum::Json(json!({ "totalSize": rows.len(), "done": true, "records": [] })).into_response());
     }
-    let shape = Shape::of(&bound);
+    let shape = Shape::with_children(&bound, &store, with_deleted);
     let resource = if with_deleted { "queryAll" } else { "query" };
     let cursor = Arc::new(Cursor { store, shape, rows, page: page_size(call), resource });
     let mut id = String::new();
@@ -114,26 +117,56 @@ impl Cursor {
 
 /// `columns=true`: what the columns are, without the rows. The CLI asks for it.
 fn columns(store: &Store, bound: &Bound) -> Value {
-    let columns: Vec<_> = bound
+    let object = &store.schema.objects[bound.object];
+    let selected = bound.outputs.iter().any(|output| output.name == "Id");
+    json!({
+        "columnMetadata": column_list(store, bound),
+        "entityName": object.name,
+        "groupBy": false,
+        "idSelected": selected,
+        "keyPrefix": object.prefix,
+    })
+}
+
+/// The columns in the order of the query; a subquery is one that joins its own.
+fn column_list(store: &Store, bound: &Bound) -> Vec<Value> {
+    let mut columns: Vec<Value> = bound
         .outputs
         .iter()
         .map(|output| {
             let field = output.path.definition(&store.schema);
             json!({
                 "aggregate": false,
-                "apexType": super::describe::type_name(field.kind),
-                "booleanType": field.kind == super::schema::Kind::Boolean,
+                "apexType": type_name(field.kind),
+                "booleanType": field.kind == Kind::Boolean,
                 "columnName": output.name,
                 "custom": field.name.ends_with("__c"),
                 "displayName": output.name,
                 "foreignKeyName": null,
                 "insertable": field.writable(),
                 "joinColumns": [],
-                "numberType": matches!(field.storage, super::schema::Storage::Integer | super::schema::Storage::Double),
+                "numberType": matches!(field.storage, Storage::Integer | Storage::Double),
                 "textType": field.is_text(),
                 "updatable": field.writable(),
             })
         })
         .collect();
-    json!({ "columnMetadata": columns, "entityName": store.schema.objects[bound.object].name, "groupBy": false, "idSelected": bound.outputs.iter().any(|output| output.name == "Id"), "keyPrefix": store.schema.objects[bound.object].prefix })
+    for (before, children) in bound.children.iter().enumerate() {
+        let column = json!({
+            "aggregate": true,
+            "apexType": null,
+            "booleanType": false,
+            "columnName": children.name,
+            "custom": children.name.ends_with("__r"),
+            "displayName": children.name,
+            "foreignKeyName": null,
+            "insertable": false,
+            "joinColumns": column_list(store, &children.bound),
+            "numberType": false,
+            "textType": false,
+            "updatable": false,
+        });
+        columns.insert((children.after + before).min(columns.len()), column);
+    }
+    columns
 }

@@ -46,6 +46,7 @@ use super::org::Org;
 use super::org::lock;
 use super::query;
 use super::records;
+use super::replication;
 use super::schema::ObjectIndex;
 use super::sessions::Session;
 use super::soap;
@@ -347,14 +348,18 @@ pub(super) fn route_now(call: &Call, method: &Method, rest: &[&str]) -> Answer {
         ("GET" | "HEAD", []) => Ok(axum::Json(resources(&call.base)).into_response()),
         ("GET", ["limits"]) => Ok(axum::Json(call.org.limits.show()).into_response()),
         ("GET", ["limits", "recordCount"]) => Ok(axum::Json(record_counts(call)).into_response()),
-        ("GET", ["sobjects"]) => Ok(axum::Json(describe::global(&call.org.schema, &call.base)).into_response()),
+        ("GET", ["sobjects"]) => {
+            Ok(axum::Json(describe::global(&call.org.schema, &call.access, &call.base)).into_response())
+        }
         ("GET", ["sobjects", object, "describe"]) => describe_object(call, object),
         ("GET", ["sobjects", object]) => {
-            let summary = describe::summary(&call.org.schema.objects[call.object(object)?], &call.base);
+            let summary = describe::summary(&call.org.schema, call.object(object)?, &call.access, &call.base);
             Ok(axum::Json(json!({ "objectDescribe": summary, "recentItems": [] })).into_response())
         }
         ("POST", ["sobjects", object]) => records::create(call, object),
         ("POST", ["sobjects", object, field]) if field.eq_ignore_ascii_case("Id") => records::create(call, object),
+        ("GET", ["sobjects", object, "updated"]) => replication::updated(call, object),
+        ("GET", ["sobjects", object, "deleted"]) => replication::deleted(call, object),
         ("GET", ["sobjects", object, id]) => records::read(call, object, id),
         ("PATCH", ["sobjects", object, id]) => records::update(call, object, id),
         ("DELETE", ["sobjects", object, id]) => records::delete(call, object, id),
@@ -386,11 +391,11 @@ fn describe_object(call: &Call, object: &str) -> Answer {
     let index = call.object(object)?;
     let since = call.headers.get(IF_MODIFIED_SINCE).and_then(|value| value.to_str().ok());
     let since = since.and_then(|text| DateTime::parse_from_rfc2822(text).ok());
-    if since.is_some_and(|since| since.timestamp() >= call.org.started.timestamp()) {
+    if since.is_some_and(|since| since.timestamp() >= call.org.described().timestamp()) {
         return Ok(StatusCode::NOT_MODIFIED.into_response());
     }
-    let modified = call.org.started.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
-    let body = axum::Json(describe::object(&call.org.schema, index, &call.base));
+    let modified = call.org.described().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let body = axum::Json(describe::object(&call.org.schema, index, &call.access, &call.base));
     Ok(([(LAST_MODIFIED, modified)], body).into_response())
 }
 
@@ -431,6 +436,6 @@ fn record_counts(call: &Call) -> Value {
 pub(super) fn bind(call: &Call, text: &str) -> Result<(Store, soql::Query, soql::Bound), ApiError> {
     let query = soql::parse(text)?;
     let store = call.snapshot();
-    let bound = soql::Bound::new(&query, &store, call.org.clock.now())?;
+    let bound = soql::Bound::new(&query, &store, &call.access, call.org.clock.now())?;
     Ok((store, query, bound))
 }

@@ -1,5 +1,7 @@
 //! Rows of a snapshot as CSV and JSON, written straight from the columns into a byte buffer.
 
+use std::collections::HashMap;
+
 use super::format;
 use super::schema::FieldIndex;
 use super::schema::ObjectIndex;
@@ -44,6 +46,8 @@ enum Source<'a> {
     /// Text of parents. Parents lie anywhere in memory: finding all of a run before any is written lets the processor wait
     /// for many of them at once, which is three times as fast as one after the other.
     Text(Vec<Option<(&'a [u8], bool)>>),
+    /// Worked out one by one, from these records.
+    WorkedOut(Vec<Option<(ObjectIndex, u32)>>),
 }
 
 /// The lines of some rows: every value in quotes, null as an empty one.
@@ -65,6 +69,11 @@ pub(crate) fn csv_rows(out: &mut Vec<u8>, store: &Store, bound: &Bound, rows: &[
                         csv_value(out, store, path, column, parents[at]);
                     }
                     Source::Parent(_) => {}
+                    Source::WorkedOut(records) => {
+                        if let Some(record) = records[at] {
+                            csv_cell(out, store.cell_of(record, path.object, path.field));
+                        }
+                    }
                 }
                 out.push(b'"');
             }
@@ -75,6 +84,9 @@ pub(crate) fn csv_rows(out: &mut Vec<u8>, store: &Store, bound: &Bound, rows: &[
 
 fn source<'a>(store: &'a Store, object: ObjectIndex, output: &Output, run: &[u32]) -> Source<'a> {
     let path = &output.path;
+    if path.definition(&store.schema).worked_out.is_some() || store.schema.is_name(path.object) {
+        return Source::WorkedOut(run.iter().map(|row| follow(store, object, *row, path)).collect());
+    }
     if path.steps.is_empty() {
         let own = &store.table(object).segments()[run[0] as usize / SEGMENT];
         return Source::Own(own.column(path.field));
@@ -140,6 +152,23 @@ fn csv_value(out: &mut Vec<u8>, store: &Store, path: &BoundPath, column: &Column
     }
 }
 
+/// One value that is worked out.
+fn csv_cell(out: &mut Vec<u8>, cell: Cell<'_>) {
+    match cell {
+        Cell::Null => {}
+        Cell::Text(text) => csv_text(out, text.as_bytes()),
+        Cell::Computed(text) => csv_text(out, text.as_bytes()),
+        Cell::Name(first, last) => csv_text(out, super::soql::joined(first, last).as_bytes()),
+        Cell::Boolean(value) => out.extend_from_slice(if value { b"true" } else { b"false" }),
+        Cell::Integer(value) => format::integer(out, value),
+        Cell::Double(value) => format::double(out, value),
+        Cell::Date(value) => format::date(out, value as i32),
+        Cell::Datetime(value) => format::datetime(out, value, b"Z"),
+        Cell::Time(value) => format::time(out, value),
+        Cell::Id(id) => out.extend_from_slice(id.as_bytes()),
+    }
+}
+
 fn csv_part(out: &mut Vec<u8>, part: Option<(&[u8], bool)>) {
     match part {
         Some((text, false)) => out.extend_from_slice(text),
@@ -171,6 +200,8 @@ pub(crate) struct Shape {
 pub(crate) enum Member {
     Field(FieldIndex),
     Parent(FieldIndex, Shape),
+    /// The records of a subquery by the row of their parent.
+    Children(Shape, HashMap<u32, Vec<u32>>),
 }
 
 impl Shape {
@@ -196,6 +227,19 @@ impl Shape {
         shape
     }
 
+    /// The shape of a query's records with the children that its subqueries find.
+    pub(crate) fn with_children(bound: &Bound, store: &Store, with_deleted: bool) -> Self {
+        let mut shape = Self::of(bound);
+        for (before, children) in bound.children.iter().enumerate() {
+            let inner = Self::with_children(&children.bound, store, with_deleted);
+            let found = children.bound.by_parent(store, (bound.object, children.field), with_deleted);
+            // Fields of one parent share a member, so there may be fewer members than fields.
+            let at = (children.after + before).min(shape.members.len());
+            shape.members.insert(at, (children.name.clone(), Member::Children(inner, found)));
+        }
+        shape
+    }
+
     /// These fields of an object.
     pub(crate) fn of_object(store: &Store, object: ObjectIndex, fields: &[FieldIndex]) -> Self {
         let definition = &store.schema.objects[object];
@@ -210,6 +254,7 @@ impl Shape {
         let members = self.members.into_iter().map(|(name, member)| match member {
             Member::Field(field) => (name, Member::Field(field)),
             Member::Parent(field, parent) => (name, Member::Parent(field, parent.with_times_in_millis())),
+            Member::Children(shape, found) => (name, Member::Children(shape.with_times_in_millis(), found)),
         });
         self.members = members.collect();
         self
@@ -217,10 +262,16 @@ impl Shape {
 
     /// Writes one record; `base` is `/services/data/vNN.0`.
     pub(crate) fn write(&self, out: &mut Vec<u8>, store: &Store, row: u32, base: &str) {
-        let name = &store.schema.objects[self.object].name;
-        let id = store.id(self.object, row);
+        self.write_record(out, store, (self.object, row), base);
+    }
+
+    /// Writes a record that may be of another object than the shape's, if that is `Name`.
+    fn write_record(&self, out: &mut Vec<u8>, store: &Store, (object, row): (ObjectIndex, u32), base: &str) {
+        let kind = &store.schema.objects[self.object].name;
+        let name = &store.schema.objects[object].name;
+        let id = store.id(object, row);
         out.extend_from_slice(
-            format!("{{\"attributes\":{{\"type\":\"{name}\",\"url\":\"{base}/sobjects/{name}/{id}\"}}").as_bytes(),
+            format!("{{\"attributes\":{{\"type\":\"{kind}\",\"url\":\"{base}/sobjects/{name}/{id}\"}}").as_bytes(),
         );
         for (name, member) in &self.members {
             out.push(b',');
@@ -228,15 +279,33 @@ impl Shape {
             out.push(b':');
             match member {
                 Member::Field(field) => {
-                    let cell = store.cell(self.object, row, *field);
-                    match Some(cell).filter(|_| self.in_millis).and_then(millis) {
+                    let cell = store.cell_of((object, row), self.object, *field);
+                    match Some(&cell).filter(|_| self.in_millis).and_then(millis) {
                         Some(value) => format::integer(out, value),
-                        None => json_field(out, store, self.object, row, *field),
+                        None if object == self.object => json_field(out, store, object, row, *field),
+                        None => json_cell(out, cell),
                     }
                 }
-                Member::Parent(field, parent) => match store.parent(self.object, row, *field) {
-                    Some((object, row)) if object == parent.object => parent.write(out, store, row, base),
+                Member::Parent(field, parent) => match store.parent(object, row, *field) {
+                    Some(found) if found.0 == parent.object || store.schema.is_name(parent.object) => {
+                        parent.write_record(out, store, found, base);
+                    }
                     _ => out.extend_from_slice(b"null"),
+                },
+                Member::Children(shape, found) => match found.get(&row) {
+                    Some(rows) => {
+                        out.extend_from_slice(
+                            format!("{{\"totalSize\":{},\"done\":true,\"records\":[", rows.len()).as_bytes(),
+                        );
+                        for (at, row) in rows.iter().enumerate() {
+                            if at > 0 {
+                                out.push(b',');
+                            }
+                            shape.write(out, store, *row, base);
+                        }
+                        out.extend_from_slice(b"]}");
+                    }
+                    None => out.extend_from_slice(b"null"),
                 },
             }
         }
@@ -245,7 +314,7 @@ impl Shape {
 }
 
 /// A date or a datetime in milliseconds since 1970.
-fn millis(cell: Cell<'_>) -> Option<i64> {
+fn millis(cell: &Cell<'_>) -> Option<i64> {
     match cell {
         Cell::Date(days) => Some(days * 86_400_000),
         Cell::Datetime(seconds) => Some(seconds * 1000),
@@ -263,7 +332,7 @@ fn json_field(out: &mut Vec<u8>, store: &Store, object: ObjectIndex, row: u32, f
             out.push(if at == 0 { b'{' } else { b',' });
             format::json_text(out, key);
             out.push(b':');
-            json_cell(out, *cell);
+            json_cell(out, cell.clone());
         }
         return out.push(b'}');
     }
@@ -274,6 +343,7 @@ fn json_cell(out: &mut Vec<u8>, cell: Cell<'_>) {
     match cell {
         Cell::Null => out.extend_from_slice(b"null"),
         Cell::Text(text) => format::json_text(out, text),
+        Cell::Computed(text) => format::json_text(out, &text),
         Cell::Name(first, last) => format::json_text(out, &super::soql::joined(first, last)),
         Cell::Boolean(value) => out.extend_from_slice(if value { b"true" } else { b"false" }),
         Cell::Integer(value) => format::integer(out, value),
@@ -297,6 +367,7 @@ mod tests {
 
     use chrono::DateTime;
 
+    use super::super::access::Access;
     use super::super::schema::Schema;
     use super::super::soql;
     use super::super::store::Value;
@@ -335,7 +406,7 @@ mod tests {
     }
 
     fn bound(store: &Store, text: &str) -> Bound {
-        Bound::new(&soql::parse(text).unwrap(), store, DateTime::UNIX_EPOCH).unwrap()
+        Bound::new(&soql::parse(text).unwrap(), store, &Access::default(), DateTime::UNIX_EPOCH).unwrap()
     }
 
     fn csv(store: &Store, text: &str, dialect: Dialect) -> String {

@@ -10,9 +10,14 @@
 //! * All time stamps lie days to years in the past.
 
 mod accounts;
+mod cases;
 mod contacts;
 mod cultures;
+mod currencies;
+mod opportunities;
 mod planted;
+mod queues;
+mod subscriptions;
 mod users;
 
 use chrono::DateTime;
@@ -40,6 +45,9 @@ pub(crate) struct Sizes {
     pub(crate) users: usize,
     pub(crate) accounts: usize,
     pub(crate) contacts: usize,
+    pub(crate) opportunities: usize,
+    pub(crate) cases: usize,
+    pub(crate) subscriptions: usize,
     /// Nothing is wrong on purpose.
     pub(crate) clean: bool,
 }
@@ -53,10 +61,13 @@ pub(crate) fn fill(store: &mut Store, sizes: Sizes, now: DateTime<Utc>) -> Resul
     let users = users::fill(store, sizes, now)?;
     let accounts = accounts::fill(store, sizes, now, &users)?;
     contacts::fill(store, sizes, now, &users, &accounts)?;
-    if sizes.clean {
-        return Ok(Vec::new());
-    }
-    planted::plant(store, now, &users)
+    let planted = if sizes.clean { Vec::new() } else { planted::plant(store, now, &users)? };
+    let queues = queues::fill(store, now)?;
+    opportunities::fill(store, sizes, now, &users)?;
+    cases::fill(store, sizes, now, &users, &queues)?;
+    subscriptions::fill(store, sizes, now, &users)?;
+    currencies::fill(store, now)?;
+    Ok(planted)
 }
 
 /// A repeatable source of choices.

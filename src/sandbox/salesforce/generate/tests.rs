@@ -9,7 +9,7 @@ use crate::sandbox::salesforce::store::Cell;
 
 fn made(users: usize, accounts: usize, contacts: usize, clean: bool) -> (Store, Vec<Planted>) {
     let mut store = Store::new(Arc::new(Schema::built_in().unwrap()));
-    let sizes = Sizes { seed: 7, users, accounts, contacts, clean };
+    let sizes = Sizes { seed: 7, users, accounts, contacts, opportunities: 30, cases: 40, subscriptions: 100, clean };
     let now = DateTime::from_timestamp(1_780_000_000, 0).unwrap();
     let planted = fill(&mut store, sizes, now).unwrap();
     (store, planted)

@@ -33,7 +33,7 @@ pub(crate) enum Selected {
     /// Any other function, such as `MAX(CreatedDate)`.
     Function(Name),
     /// `(SELECT … FROM Contacts)`.
-    Subquery(usize),
+    Subquery(Box<Query>),
     /// `TYPEOF … END`.
     TypeOf(usize),
 }

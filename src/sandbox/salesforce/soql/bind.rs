@@ -16,6 +16,7 @@ use super::evaluate::Test;
 use super::like;
 use super::like::Pattern;
 use super::refusal;
+use crate::sandbox::salesforce::access::Access;
 use crate::sandbox::salesforce::error::ApiError;
 use crate::sandbox::salesforce::format;
 use crate::sandbox::salesforce::ids::Id;
@@ -35,12 +36,26 @@ const LEVELS: usize = 5;
 pub(crate) struct Bound {
     pub(crate) object: ObjectIndex,
     pub(crate) outputs: Vec<Output>,
+    /// Subqueries over children, for REST only.
+    pub(crate) children: Vec<Children>,
     /// `SELECT COUNT()`.
     pub(crate) count: bool,
     pub(super) test: Option<Test>,
     pub(super) order: Vec<SortKey>,
     pub(super) limit: Option<u64>,
     pub(super) offset: u64,
+}
+
+/// A subquery: the children of each record.
+#[derive(Debug)]
+pub(crate) struct Children {
+    /// The relationship as the schema spells it.
+    pub(crate) name: String,
+    /// It stands behind so many fields.
+    pub(crate) after: usize,
+    /// The child's field that names the parent.
+    pub(crate) field: FieldIndex,
+    pub(crate) bound: Bound,
 }
 
 /// One column of the answer.
@@ -72,62 +87,11 @@ impl Bound {
     ///
     /// # Errors
     /// `INVALID_TYPE`, `INVALID_FIELD`, `MALFORMED_QUERY` with their places.
-    pub(crate) fn new(query: &Query, store: &Store, now: DateTime<Utc>) -> Result<Self, ApiError> {
-        let schema = &store.schema;
-        let refuse = |at: usize, code, message: &str| refusal(&query.text, at, code, message);
-        let object = schema.find(&query.object.text).ok_or_else(|| {
-            let name = &query.object.text;
-            refuse(query.object.at, "INVALID_TYPE", &unknown_type(name))
-        })?;
-        let binder = Binder { query, store, object, now };
-        let mut outputs = Vec::new();
-        let mut count = false;
-        for selected in &query.selected {
-            match selected {
-                Selected::Field(name) => {
-                    let output = binder.output(name)?;
-                    if outputs.iter().any(|known: &Output| known.name == output.name) {
-                        let text = format!("duplicate field selected: {}", name.text);
-                        return Err(refuse(name.at, "INVALID_FIELD", &text));
-                    }
-                    outputs.push(output);
-                }
-                Selected::Count(_) => count = true,
-                Selected::Fields(which) => outputs.extend(binder.all_fields(which)?),
-                Selected::Function(name) => {
-                    let text = format!("this sandbox does not know the function {}", name.text);
-                    return Err(refuse(name.at, "MALFORMED_QUERY", &text));
-                }
-                Selected::Subquery(at) | Selected::TypeOf(at) => {
-                    let text = "this sandbox knows neither parent-to-child subqueries nor TYPEOF";
-                    return Err(refuse(*at, "MALFORMED_QUERY", text));
-                }
-            }
-        }
-        if count && query.selected.len() > 1 {
-            return Err(refuse(7, "MALFORMED_QUERY", "COUNT() must be the only element in the SELECT list"));
-        }
-        if let Some(at) = query.group_by {
-            return Err(refuse(at, "MALFORMED_QUERY", "this sandbox does not know GROUP BY"));
-        }
-        if let Some((offset, at)) = query.offset
-            && offset > 2000
-        {
-            return Err(refuse(at, "NUMBER_OUTSIDE_VALID_RANGE", "Maximum SOQL offset allowed is 2000"));
-        }
-        let test = query.condition.as_ref().map(|condition| binder.test(condition)).transpose()?;
-        let mut order = Vec::new();
-        for item in &query.order {
-            let path = binder.path(&item.field)?;
-            let field = path.definition(schema);
-            if !field.filterable() {
-                let text = format!("field '{}' can not be sorted in a query call", item.field.text);
-                return Err(refuse(item.field.at, "MALFORMED_QUERY", &text));
-            }
-            order.push(SortKey { path, descending: item.descending, nulls_last: item.nulls_last });
-        }
-        let offset = query.offset.map_or(0, |(offset, _)| offset);
-        Ok(Self { object, outputs, count, test, order, limit: query.limit, offset })
+    pub(crate) fn new(query: &Query, store: &Store, access: &Access, now: DateTime<Utc>) -> Result<Self, ApiError> {
+        let name = &query.object;
+        let object = store.schema.find(&name.text).filter(|object| access.sees_object(*object));
+        let object = object.ok_or_else(|| refusal(&query.text, name.at, "INVALID_TYPE", &unknown_type(&name.text)))?;
+        Binder { query, store, access, object, now }.bound()
     }
 }
 
@@ -149,11 +113,89 @@ impl BoundPath {
 struct Binder<'a> {
     query: &'a Query,
     store: &'a Store,
+    access: &'a Access,
     object: ObjectIndex,
     now: DateTime<Utc>,
 }
 
 impl Binder<'_> {
+    fn bound(&self) -> Result<Bound, ApiError> {
+        let query = self.query;
+        let mut outputs = Vec::new();
+        let mut children = Vec::new();
+        let mut count = false;
+        for selected in &query.selected {
+            match selected {
+                Selected::Field(name) => {
+                    let output = self.output(name)?;
+                    if outputs.iter().any(|known: &Output| known.name == output.name) {
+                        let text = format!("duplicate field selected: {}", name.text);
+                        return Err(self.refuse(name.at, "INVALID_FIELD", &text));
+                    }
+                    outputs.push(output);
+                }
+                Selected::Count(_) => count = true,
+                Selected::Fields(which) => outputs.extend(self.all_fields(which)?),
+                Selected::Function(name) => {
+                    let text = format!("this sandbox does not know the function {}", name.text);
+                    return Err(self.refuse(name.at, "MALFORMED_QUERY", &text));
+                }
+                Selected::Subquery(inner) => children.push(self.children(inner, outputs.len())?),
+                Selected::TypeOf(at) => {
+                    return Err(self.refuse(*at, "MALFORMED_QUERY", "this sandbox does not know TYPEOF"));
+                }
+            }
+        }
+        if count && query.selected.len() > 1 {
+            return Err(self.refuse(7, "MALFORMED_QUERY", "COUNT() must be the only element in the SELECT list"));
+        }
+        if let Some(at) = query.group_by {
+            return Err(self.refuse(at, "MALFORMED_QUERY", "this sandbox does not know GROUP BY"));
+        }
+        if let Some((offset, at)) = query.offset
+            && offset > 2000
+        {
+            return Err(self.refuse(at, "NUMBER_OUTSIDE_VALID_RANGE", "Maximum SOQL offset allowed is 2000"));
+        }
+        let test = query.condition.as_ref().map(|condition| self.test(condition)).transpose()?;
+        let mut order = Vec::new();
+        for item in &query.order {
+            let path = self.path(&item.field)?;
+            let field = path.definition(self.schema());
+            if !field.filterable() || field.kind == Kind::Multipicklist {
+                let text = format!("field '{}' can not be sorted in a query call", item.field.text);
+                return Err(self.refuse(item.field.at, "MALFORMED_QUERY", &text));
+            }
+            order.push(SortKey { path, descending: item.descending, nulls_last: item.nulls_last });
+        }
+        let offset = query.offset.map_or(0, |(offset, _)| offset);
+        Ok(Bound { object: self.object, outputs, children, count, test, order, limit: query.limit, offset })
+    }
+
+    /// A subquery over the children behind a relationship.
+    fn children(&self, inner: &Query, after: usize) -> Result<Children, ApiError> {
+        let name = &inner.object;
+        let sees = |(child, field): &(ObjectIndex, FieldIndex)| {
+            self.access.sees_object(*child) && self.access.sees(*child, *field)
+        };
+        let found = self.schema().child_relationship(self.object, &name.text).filter(sees);
+        let (object, field) = found.ok_or_else(|| {
+            let text = format!(
+                "Didn't understand relationship '{}' in FROM part of query call. If you are attempting to use a custom \
+                 relationship, be sure to append the '__r' after the custom relationship name. Please reference your \
+                 WSDL or the describe call for the appropriate names.",
+                name.text
+            );
+            self.refuse(name.at, "INVALID_TYPE", &text)
+        })?;
+        let bound = Binder { query: inner, object, ..*self }.bound()?;
+        if bound.count {
+            return Err(self.refuse(name.at, "MALFORMED_QUERY", "COUNT() is not supported in a subquery"));
+        }
+        let spelled = self.schema().objects[object].fields[field].child_relationship.clone();
+        Ok(Children { name: spelled.unwrap_or_default(), after, field, bound })
+    }
+
     fn schema(&self) -> &Schema {
         &self.store.schema
     }
@@ -189,10 +231,13 @@ impl Binder<'_> {
             return Err(self.refuse(which.at, "MALFORMED_QUERY", text));
         }
         let fields = &self.schema().objects[self.object].fields;
-        let wanted = fields.iter().enumerate().filter(|(_, field)| match word.as_str() {
-            "STANDARD" => !field.name.ends_with("__c"),
-            "CUSTOM" => field.name.ends_with("__c"),
-            _ => true,
+        let wanted = fields.iter().enumerate().filter(|(at, field)| {
+            self.access.sees(self.object, *at)
+                && match word.as_str() {
+                    "STANDARD" => !field.name.ends_with("__c"),
+                    "CUSTOM" => field.name.ends_with("__c"),
+                    _ => true,
+                }
         });
         Ok(wanted
             .map(|(at, field)| Output {
@@ -217,9 +262,11 @@ impl Binder<'_> {
         let mut object = self.object;
         let mut steps = Vec::new();
         for part in parts {
-            let step = self.schema().objects[object].relationship(part).and_then(|field| {
-                let target = *self.schema().objects[object].fields[field].targets.first()?;
-                Some((field, target))
+            let definition = &self.schema().objects[object];
+            let step = definition.relationship(part).filter(|field| self.access.sees(object, *field));
+            let step = step.and_then(|field| {
+                let target = self.schema().step(&definition.fields[field])?;
+                self.access.sees_object(target).then_some((field, target))
             });
             let step = step.ok_or_else(|| {
                 let text = format!(
@@ -237,7 +284,7 @@ impl Binder<'_> {
             return Err(self.refuse(name.at, "MALFORMED_QUERY", text));
         }
         let definition = &self.schema().objects[object];
-        let field = definition.find(last).ok_or_else(|| {
+        let field = definition.find(last).filter(|field| self.sees(object, *field)).ok_or_else(|| {
             let text = format!(
                 "No such column '{last}' on entity '{}'. If you are attempting to use a custom field, be sure to append \
                  the '__c' after the custom field name. Please reference your WSDL or the describe call for the \
@@ -247,6 +294,18 @@ impl Binder<'_> {
             self.refuse(name.at, "INVALID_FIELD", &text)
         })?;
         Ok(BoundPath { steps, object, field })
+    }
+
+    /// Whether the user sees a field; one of `Name`, whether it is hidden at none of the objects that share it.
+    fn sees(&self, object: ObjectIndex, field: FieldIndex) -> bool {
+        if !self.schema().is_name(object) {
+            return self.access.sees(object, field);
+        }
+        let name = &self.schema().objects[object].fields[field].name;
+        let users = self.schema().find("User").into_iter().chain(self.schema().find("Group"));
+        users
+            .filter_map(|owner| Some((owner, self.schema().objects[owner].find(name)?)))
+            .all(|(owner, field)| self.access.sees(owner, field))
     }
 
     fn test(&self, condition: &Condition) -> Result<Test, ApiError> {
@@ -398,6 +457,13 @@ impl Binder<'_> {
             self.refuse(name.at, "INVALID_QUERY_FILTER_OPERATOR", &format!("invalid ID field: {text}"))
         })?;
         let target = match field.storage {
+            Storage::Id if self.schema().is_name(path.object) => {
+                let text = id.as_str().to_lowercase();
+                return Ok(match operator {
+                    Operator::Equal => Check::Text([text].into()),
+                    _ => Check::TextOrder(operator, text),
+                });
+            }
             Storage::Id => path.object,
             Storage::Row => field.targets[0],
             _ if operator == Operator::Equal => return Ok(Check::Text([id.as_str().to_lowercase()].into())),
@@ -423,7 +489,7 @@ impl Binder<'_> {
 
     fn semi_join(&self, name: &Name, query: &Query) -> Result<Test, ApiError> {
         let path = self.filterable(name)?;
-        let inner = Bound::new(query, self.store, self.now)?;
+        let inner = Bound::new(query, self.store, self.access, self.now)?;
         let wrong = |text: &str| self.refuse(name.at, "MALFORMED_QUERY", text);
         let [output] = inner.outputs.as_slice() else {
             return Err(wrong("Semi join sub-selects can only select one field"));
@@ -436,11 +502,19 @@ impl Binder<'_> {
                 _ => None,
             }
         };
-        if target(&path).is_none() || target(&path) != target(&output.path) {
-            return Err(wrong("The left operand in a semi join must be an ID or reference of the selected kind"));
-        }
         let rows = inner.rows(self.store, false);
         let found = rows.iter().filter_map(|row| super::evaluate::row_of(self.store, inner.object, *row, &output.path));
+        let kind = target(&output.path);
+        let own = path.definition(self.schema());
+        if let (Storage::Text, Kind::Reference, Some(kind)) = (&own.storage, own.kind, kind)
+            && own.targets.contains(&kind)
+        {
+            let ids = found.map(|row| self.store.id(kind, row).as_str().to_lowercase());
+            return Ok(Test::Leaf(path, Check::Text(ids.collect())));
+        }
+        if target(&path).is_none() || target(&path) != kind {
+            return Err(wrong("The left operand in a semi join must be an ID or reference of the selected kind"));
+        }
         Ok(Test::Leaf(path, Check::RowSet(found.collect())))
     }
 }

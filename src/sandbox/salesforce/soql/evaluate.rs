@@ -1,12 +1,14 @@
 //! A bound query → rows. Tests run over whole columns of a segment, one mask per test.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::collections::HashSet;
 
 use super::ast::Operator;
 use super::bind::Bound;
 use super::bind::BoundPath;
 use super::like::Pattern;
+use crate::sandbox::salesforce::schema::FieldIndex;
 use crate::sandbox::salesforce::schema::ObjectIndex;
 use crate::sandbox::salesforce::schema::Storage;
 use crate::sandbox::salesforce::store::Cell;
@@ -146,7 +148,7 @@ impl Check {
         if let Self::RowSet(rows) = self {
             return row_at(store, object, row, path).is_some_and(|row| rows.contains(&row));
         }
-        match (self, store.cell(object, row, path.field)) {
+        match (self, store.cell_of((object, row), path.object, path.field)) {
             (Self::Null, cell) => cell == Cell::Null,
             (Self::Boolean(wanted), Cell::Boolean(value)) => *wanted == value,
             (
@@ -157,6 +159,8 @@ impl Check {
                 value.partial_cmp(wanted).is_some_and(|order| holds(*operator, order))
             }
             (_, Cell::Text(value)) => self.text(&value.to_lowercase()),
+            (_, Cell::Computed(value)) => self.text(&value.to_lowercase()),
+            (_, Cell::Id(id)) => self.text(&id.as_str().to_lowercase()),
             (_, Cell::Name(first, last)) => self.text(&joined(first, last).to_lowercase()),
             _ => false,
         }
@@ -199,7 +203,7 @@ pub(crate) fn follow(store: &Store, object: ObjectIndex, row: u32, path: &BoundP
     let mut at = (object, row);
     for (field, target) in &path.steps {
         at = store.parent(at.0, at.1, *field)?;
-        if at.0 != *target {
+        if at.0 != *target && !store.schema.is_name(*target) {
             return None;
         }
     }
@@ -213,6 +217,9 @@ pub(super) fn row_of(store: &Store, object: ObjectIndex, row: u32, path: &BoundP
 }
 
 fn row_at(store: &Store, object: ObjectIndex, row: u32, path: &BoundPath) -> Option<u32> {
+    if object != path.object {
+        return None;
+    }
     match store.schema.objects[object].fields[path.field].storage {
         Storage::Id => Some(row),
         _ => store.parent(object, row, path.field).map(|(_, row)| row),
@@ -222,8 +229,15 @@ fn row_at(store: &Store, object: ObjectIndex, row: u32, path: &BoundPath) -> Opt
 impl Bound {
     /// The rows of the answer, in its order. Deleted ones only if asked for.
     pub(crate) fn rows(&self, store: &Store, with_deleted: bool) -> Vec<u32> {
-        let deleted = store.schema.objects[self.object].find("IsDeleted");
         let wanted = self.limit.map_or(u64::MAX, |limit| limit.saturating_add(self.offset));
+        let mut rows = self.rows_within(store, with_deleted, wanted);
+        self.cut(&mut rows);
+        rows
+    }
+
+    /// The first `wanted` rows at least.
+    fn rows_within(&self, store: &Store, with_deleted: bool, wanted: u64) -> Vec<u32> {
+        let deleted = store.schema.objects[self.object].find("IsDeleted");
         let mut rows = Vec::new();
         for (number, segment) in store.table(self.object).segments().iter().enumerate() {
             if self.order.is_empty() && rows.len() as u64 >= wanted {
@@ -245,10 +259,34 @@ impl Bound {
         if !self.order.is_empty() {
             rows = self.sorted(store, rows);
         }
+        rows
+    }
+
+    /// The children of each parent that `field` names, for a subquery: its order, limit and offset hold for each parent.
+    pub(crate) fn by_parent(
+        &self,
+        store: &Store,
+        (object, field): (ObjectIndex, FieldIndex),
+        with_deleted: bool,
+    ) -> HashMap<u32, Vec<u32>> {
+        let all = self.rows_within(store, with_deleted, u64::MAX);
+        let mut found: HashMap<u32, Vec<u32>> = HashMap::new();
+        for row in all {
+            if let Some((_, parent)) = store.parent(self.object, row, field).filter(|(of, _)| *of == object) {
+                found.entry(parent).or_default().push(row);
+            }
+        }
+        for rows in found.values_mut() {
+            self.cut(rows);
+        }
+        found.retain(|_, rows| !rows.is_empty());
+        found
+    }
+
+    fn cut(&self, rows: &mut Vec<u32>) {
         let from = usize::try_from(self.offset).unwrap_or(usize::MAX).min(rows.len());
         rows.drain(..from);
         rows.truncate(self.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX)));
-        rows
     }
 
     fn sorted(&self, store: &Store, rows: Vec<u32>) -> Vec<u32> {
@@ -300,12 +338,14 @@ enum Key {
 impl Key {
     fn new(store: &Store, object: ObjectIndex, row: u32, path: &BoundPath) -> Self {
         let Some((object, row)) = follow(store, object, row, path) else { return Self::Null };
-        match store.cell(object, row, path.field) {
+        match store.cell_of((object, row), path.object, path.field) {
             Cell::Null => Self::Null,
             Cell::Boolean(value) => Self::Whole(i64::from(value)),
             Cell::Integer(value) | Cell::Date(value) | Cell::Datetime(value) | Cell::Time(value) => Self::Whole(value),
             Cell::Double(value) => Self::Number(value),
             Cell::Text(text) => Self::Text(text.to_lowercase()),
+            Cell::Computed(text) => Self::Text(text.to_lowercase()),
+            Cell::Id(id) if object != path.object => Self::Text(id.as_str().to_lowercase()),
             Cell::Name(first, last) => Self::Text(joined(first, last).to_lowercase()),
             Cell::Id(_) => row_at(store, object, row, path).map_or(Self::Null, |row| Self::Whole(i64::from(row))),
         }

@@ -4,6 +4,10 @@
 //! * What the real service refuses is refused: unknown names, values of the wrong type, AND and OR mixed without
 //!   parentheses, filters on long text; with its error codes and the place in the query.
 //! * Text compares without case. Null equals null, differs from every value, and is neither less nor greater.
+//!
+//! Knowingly different: no aggregates but `COUNT()`, no GROUP BY, no TYPEOF, no WITH; USING SCOPE, FOR VIEW and the like are
+//! read and mean nothing; a day begins at midnight UTC, whatever the user's time zone; every field that is not long text may
+//! be filtered and sorted; subqueries give all children at once and take no IN with a second level.
 
 mod ast;
 mod bind;

@@ -73,8 +73,9 @@ impl Parser<'_> {
     fn selected(&mut self) -> Parsed<Selected> {
         let at = self.at();
         if self.symbol("(") {
-            self.skip_group()?;
-            return Ok(Selected::Subquery(at));
+            let query = self.query(self.text)?;
+            self.need(")")?;
+            return Ok(Selected::Subquery(Box::new(query)));
         }
         let name = self.name()?;
         if name.text.eq_ignore_ascii_case("TYPEOF") && matches!(self.peek(), Kind::Word(_)) {

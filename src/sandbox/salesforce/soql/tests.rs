@@ -6,6 +6,7 @@ use chrono::DateTime;
 use chrono::Utc;
 
 use super::*;
+use crate::sandbox::salesforce::access::Access;
 use crate::sandbox::salesforce::format;
 use crate::sandbox::salesforce::schema::Schema;
 use crate::sandbox::salesforce::store::Store;
@@ -64,7 +65,7 @@ fn add(store: &mut Store, object: &str, values: &[(&str, Value<'_>)]) {
 
 fn run(store: &Store, text: &str, with_deleted: bool) -> Result<Vec<u32>, ApiError> {
     let query = parse(text)?;
-    Ok(Bound::new(&query, store, now())?.rows(store, with_deleted))
+    Ok(Bound::new(&query, store, &Access::default(), now())?.rows(store, with_deleted))
 }
 
 #[test]
@@ -245,11 +246,11 @@ fn refusals_name_code_and_place() {
 fn a_field_list_is_spelt_as_the_schema_spells_it() {
     let store = org();
     let query = parse("select ID, owner.EMAIL, Contact.lastname from contact").unwrap();
-    let bound = Bound::new(&query, &store, now()).unwrap();
+    let bound = Bound::new(&query, &store, &Access::default(), now()).unwrap();
     let names: Vec<_> = bound.outputs.iter().map(|output| output.name.as_str()).collect();
     assert_eq!(names, ["Id", "Owner.Email", "LastName"]);
     let query = parse("SELECT FIELDS(ALL) FROM Account LIMIT 200").unwrap();
-    assert!(Bound::new(&query, &store, now()).unwrap().outputs.len() > 50);
+    assert!(Bound::new(&query, &store, &Access::default(), now()).unwrap().outputs.len() > 50);
     let query = parse("SELECT count() FROM Account").unwrap();
-    assert!(Bound::new(&query, &store, now()).unwrap().count);
+    assert!(Bound::new(&query, &store, &Access::default(), now()).unwrap().count);
 }

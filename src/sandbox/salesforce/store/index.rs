@@ -1,7 +1,8 @@
 //! Rows by value: who holds an external id, which children name a parent.
 //!
 //! # Promises
-//! * An index is made when it is first asked for and then follows every [`Store::set`]; a look-up costs no scan.
+//! * An index is made when it is first asked for and then follows every [`Store::set`]; a look-up costs no scan. Fields that
+//!   are worked out change without being set: they are looked for in a scan.
 //! * It only ever grows and every find is checked against the record, so a store that is set back to an earlier snapshot
 //!   needs no repair.
 //! * A snapshot carries none: its first look-up would make its own.
@@ -97,6 +98,10 @@ impl Store {
     /// unless the field minds it.
     pub(crate) fn find_by(&mut self, object: ObjectIndex, field: FieldIndex, value: Value<'_>) -> Vec<u32> {
         let Some(hash) = hash(value) else { return Vec::new() };
+        if self.schema.objects[object].fields[field].worked_out.is_some() {
+            let rows = 0..self.table(object).rows() as u32;
+            return rows.filter(|row| self.holds(object, *row, field, value)).collect();
+        }
         if !self.indexes.0.contains_key(&(object, field)) {
             let index = self.scan(object, field);
             self.indexes.0.insert((object, field), index);
@@ -135,10 +140,8 @@ impl Store {
         }
         match (value, self.cell(object, row, field)) {
             (Value::Row(parent), _) => self.parent_row(object, row, field) == Some(parent),
-            (Value::Text(wanted), Cell::Text(text)) => {
-                let exact = self.schema.objects[object].fields[field].case_sensitive;
-                if exact { wanted == text } else { same_text(wanted, text) }
-            }
+            (Value::Text(wanted), Cell::Text(text)) => self.same_text(object, field, wanted, text),
+            (Value::Text(wanted), Cell::Computed(text)) => self.same_text(object, field, wanted, &text),
             (Value::Boolean(wanted), Cell::Boolean(value)) => wanted == value,
             (
                 Value::Whole(wanted),
@@ -148,10 +151,13 @@ impl Store {
             _ => false,
         }
     }
-}
 
-fn same_text(left: &str, right: &str) -> bool {
-    left.chars().flat_map(char::to_lowercase).eq(right.chars().flat_map(char::to_lowercase))
+    fn same_text(&self, object: ObjectIndex, field: FieldIndex, left: &str, right: &str) -> bool {
+        if self.schema.objects[object].fields[field].case_sensitive {
+            return left == right;
+        }
+        left.chars().flat_map(char::to_lowercase).eq(right.chars().flat_map(char::to_lowercase))
+    }
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use super::schema::FieldIndex;
 use super::schema::ObjectIndex;
 use super::schema::Schema;
 use super::schema::Storage;
+use super::schema::WorkedOut;
 
 /// Rows per segment.
 pub(crate) const SEGMENT: usize = 1 << 16;
@@ -38,6 +39,8 @@ pub(crate) struct Store {
     pub(crate) schema: Arc<Schema>,
     tables: Vec<Table>,
     indexes: Indexes,
+    /// Seconds since 1970 at which formulas such as `TODAY()` are worked out.
+    pub(crate) now: i64,
 }
 
 /// The records of one object.
@@ -72,10 +75,12 @@ pub(crate) enum Column {
 }
 
 /// One value as the store gives it.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Cell<'a> {
     Null,
     Text(&'a str),
+    /// Text that is worked out.
+    Computed(String),
     /// First and last name.
     Name(Option<&'a str>, &'a str),
     Boolean(bool),
@@ -108,7 +113,7 @@ impl Store {
     pub(crate) fn new(schema: Arc<Schema>) -> Self {
         let tables =
             schema.objects.iter().map(|object| Table { fields: object.fields.len(), ..Table::default() }).collect();
-        Self { schema, tables, indexes: Indexes::default() }
+        Self { schema, tables, indexes: Indexes::default(), now: 0 }
     }
 
     /// The records of an object.
@@ -137,8 +142,38 @@ impl Store {
 
     /// The value of a field.
     pub(crate) fn cell(&self, object: ObjectIndex, row: u32, field: FieldIndex) -> Cell<'_> {
+        self.cell_at_depth(object, row, field, 0)
+    }
+
+    /// The value at the end of a path to `object`, which may be `Name`: what the record that was found has of it.
+    pub(crate) fn cell_of(&self, found: (ObjectIndex, u32), object: ObjectIndex, field: FieldIndex) -> Cell<'_> {
+        if found.0 == object {
+            return self.cell(object, found.1, field);
+        }
+        let definition = &self.schema.objects[found.0];
+        match self.schema.objects[object].fields[field].name.as_str() {
+            "Type" => Cell::Text(&definition.name),
+            name => {
+                let named = || definition.fields.iter().position(|field| field.name_field).filter(|_| name == "Name");
+                definition.find(name).or_else(named).map_or(Cell::Null, |field| self.cell(found.0, found.1, field))
+            }
+        }
+    }
+
+    /// The value of a field for a formula that is so many formulas deep.
+    pub(crate) fn cell_at_depth(&self, object: ObjectIndex, row: u32, field: FieldIndex, depth: u32) -> Cell<'_> {
         let table = &self.tables[object];
         let definition = &self.schema.objects[object].fields[field];
+        match &definition.worked_out {
+            None => {}
+            Some(WorkedOut::Formula(formula)) => {
+                return formula.cell(self, (object, row), (definition.kind, definition.scale), depth);
+            }
+            Some(WorkedOut::Number(before, digits, behind)) => {
+                let number = u64::from(row) + 1;
+                return Cell::Computed(format!("{before}{number:0width$}{behind}", width = *digits));
+            }
+        }
         let at = row as usize % SEGMENT;
         let segment = table.segment(row as usize / SEGMENT);
         match &definition.storage {

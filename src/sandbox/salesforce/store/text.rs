@@ -1,4 +1,5 @@
-//! A column of text: one offset per row into one buffer; repeated values are kept once while they are few.
+//! A column of text: one offset per row into one buffer; repeated values are kept once while they are few. Values that
+//! were written over are given up as soon as they may be half of the buffer, so records can change without end.
 
 use std::collections::HashMap;
 
@@ -6,6 +7,9 @@ use std::collections::HashMap;
 const NONE: u32 = u32::MAX;
 /// More different values than this in one segment, and the column stops looking for repeats.
 const DICTIONARY: usize = 2048;
+
+/// A buffer is not worth clearing up before it is this large.
+const SMALL: usize = 1 << 20;
 
 /// The text values of one segment. Rows behind its end have none.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +19,8 @@ pub(crate) struct TextColumn {
     bytes: Vec<u8>,
     repeats: Option<HashMap<Box<str>, u32>>,
     distinct: usize,
+    /// Bytes that may belong to no row any more.
+    garbage: usize,
 }
 
 /// A value and whether it holds a quote, which CSV must double.
@@ -74,7 +80,43 @@ impl TextColumn {
             }
             self.starts.resize(row + 1, NONE);
         }
-        self.starts[row] = start;
+        let old = std::mem::replace(&mut self.starts[row], start);
+        if old != NONE && old != start {
+            self.garbage += self.entry(old).len();
+            let large = self.bytes.len() > SMALL && self.garbage > self.bytes.len() / 2;
+            if large || self.bytes.len() > u32::MAX as usize / 2 && self.garbage > self.bytes.len() / 8 {
+                self.clear_up();
+            }
+        }
+    }
+
+    /// Copies what rows still have into a new buffer.
+    fn clear_up(&mut self) {
+        let mut moved: HashMap<u32, u32> = HashMap::new();
+        let mut bytes = Vec::with_capacity(self.bytes.len().saturating_sub(self.garbage));
+        let mut starts = std::mem::take(&mut self.starts);
+        for start in starts.iter_mut().filter(|start| **start != NONE) {
+            *start = *moved.entry(*start).or_insert_with_key(|old| {
+                let new = bytes.len() as u32;
+                bytes.extend_from_slice(self.entry(*old));
+                new
+            });
+        }
+        if let Some(repeats) = &mut self.repeats {
+            repeats.retain(|_, start| moved.get(start).map(|new| *start = *new).is_some());
+            self.distinct = repeats.len();
+        }
+        self.starts = starts;
+        self.bytes = bytes;
+        self.garbage = 0;
+    }
+
+    /// A value with its length and mark.
+    fn entry(&self, start: u32) -> &[u8] {
+        let start = start as usize;
+        let header = self.bytes[start..].iter().position(|byte| *byte < 0x80).map_or(1, |at| at + 1);
+        let (value, _) = self.bytes_at(start);
+        &self.bytes[start..start + header + value.len()]
     }
 
     fn keep(&mut self, value: &str) -> u32 {
@@ -135,6 +177,30 @@ mod tests {
         assert_eq!((column.get(6), column.get(100)), (None, None));
         column.set(3, None);
         assert_eq!(column.get(3), None);
+    }
+
+    #[test]
+    fn values_that_were_written_over_are_given_up() {
+        let mut column = TextColumn::default();
+        let text = |round: usize, row: usize| format!("{round} {row} {}", "x".repeat(200));
+        for round in 0..20 {
+            for row in 0..5000 {
+                column.set(row, Some(&text(round, row)));
+            }
+        }
+        assert!(column.bytes.len() < 4_000_000, "{}", column.bytes.len());
+        for row in 0..5000 {
+            assert_eq!(column.get(row).unwrap().value, text(19, row));
+        }
+        let mut column = TextColumn::default();
+        let long = |name: usize| format!("{name}{}", "y".repeat(3000));
+        for round in 0..10 {
+            for row in 0..1000 {
+                column.set(row, Some(&long((row + round) % 600)));
+            }
+        }
+        assert!(column.repeats.is_some() && column.bytes.len() < 4_000_000, "{}", column.bytes.len());
+        assert_eq!(column.get(7).unwrap().value, long(16));
     }
 
     #[test]

@@ -53,7 +53,9 @@ impl Writer<'_> {
             let (field, value) = match target {
                 Target::Id => continue,
                 Target::Field(field) | Target::Parent { field, .. }
-                    if !(definition.fields[*field].writable() && self.caller.access.edits(object, *field)) =>
+                    if !(self.caller.access.edits(object, *field)
+                        && definition.fields[*field].writable()
+                        && !(row.is_some() && definition.fields[*field].create_only)) =>
                 {
                     if !matches!(given, Given::Text("")) {
                         locked.push(definition.fields[*field].name.clone());
@@ -220,7 +222,7 @@ impl Writer<'_> {
 }
 
 /// The days that the service knows: 1700-01-01 to 4000-12-31.
-const DAYS: std::ops::RangeInclusive<i32> = -98_615..=741_821;
+const DAYS: std::ops::RangeInclusive<i32> = -98_615..=741_807;
 
 /// A value that does not fit the type: in JSON the parser says so, in a file the field.
 fn wrong(field: &FieldDef, given: Given<'_>) -> ApiError {
@@ -278,9 +280,7 @@ fn double(field: &FieldDef, number: f64) -> Result<Checked, ApiError> {
     if number.abs() >= 10f64.powi(digits as i32) {
         return Err(out_of_range(field, &number.to_string()));
     }
-    // Rounding through the decimal text: scaling would bend numbers that a double holds exactly.
-    let rounded = format!("{number:.*}", field.scale as usize).parse().unwrap_or(number);
-    Ok(Checked::Plain(Value::Double(rounded)))
+    Ok(Checked::Plain(Value::Double(format::rounded(number, field.scale))))
 }
 
 fn out_of_range(field: &FieldDef, value: &str) -> ApiError {

@@ -28,6 +28,7 @@ use crate::sandbox::salesforce::rows;
 use crate::sandbox::salesforce::rows::Dialect;
 use crate::sandbox::salesforce::rows::Member;
 use crate::sandbox::salesforce::rows::Shape;
+use crate::sandbox::salesforce::schema::ObjectIndex;
 use crate::sandbox::salesforce::soql::joined;
 use crate::sandbox::salesforce::store::Cell;
 use crate::sandbox::salesforce::store::Store;
@@ -232,7 +233,7 @@ fn xml_rows(query: &Query, gzip: bool) -> Option<Response> {
                 return false;
             };
             out.extend_from_slice(b"<records xsi:type=\"sObject\">");
-            xml_record(out, &plan.store, &shape, all[place]);
+            xml_record(out, &plan.store, &shape, (shape.object, all[place]));
             out.extend_from_slice(b"</records>");
         }
         true
@@ -240,29 +241,31 @@ fn xml_rows(query: &Query, gzip: bool) -> Option<Response> {
 }
 
 /// A record: its type, its id once more than asked for, then the fields of the query.
-fn xml_record(out: &mut Vec<u8>, store: &Store, shape: &Shape, row: u32) {
-    let definition = &store.schema.objects[shape.object];
+fn xml_record(out: &mut Vec<u8>, store: &Store, shape: &Shape, (object, row): (ObjectIndex, u32)) {
+    let definition = &store.schema.objects[object];
     xml::element(out, "type", &definition.name);
     let has_id = shape.members.iter().any(|(_, member)| matches!(member, Member::Field(0)));
     if has_id {
-        xml::element(out, "Id", store.id(shape.object, row).as_str());
+        xml::element(out, "Id", store.id(object, row).as_str());
     } else {
         xml::nil(out, "Id");
     }
     for (name, member) in &shape.members {
         match member {
-            Member::Field(field) => match store.cell(shape.object, row, *field) {
+            Member::Field(field) => match store.cell_of((object, row), shape.object, *field) {
                 Cell::Null => xml::nil(out, name),
                 cell => xml::element(out, name, &cell_text(cell)),
             },
-            Member::Parent(field, parent) => match store.parent(shape.object, row, *field) {
-                Some((object, row)) if object == parent.object => {
+            Member::Parent(field, parent) => match store.parent(object, row, *field) {
+                Some(found) if found.0 == parent.object || store.schema.is_name(parent.object) => {
                     out.extend_from_slice(format!("<{name} xsi:type=\"sObject\">").as_bytes());
-                    xml_record(out, store, parent, row);
+                    xml_record(out, store, parent, found);
                     out.extend_from_slice(format!("</{name}>").as_bytes());
                 }
                 _ => xml::nil(out, name),
             },
+            // The Bulk API refuses subqueries.
+            Member::Children(..) => {}
         }
     }
 }
@@ -272,6 +275,7 @@ fn cell_text(cell: Cell<'_>) -> String {
     match cell {
         Cell::Null => {}
         Cell::Text(text) => return text.to_owned(),
+        Cell::Computed(text) => return text,
         Cell::Name(first, last) => return joined(first, last),
         Cell::Boolean(value) => return value.to_string(),
         Cell::Integer(value) => format::integer(&mut out, value),
