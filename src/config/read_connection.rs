@@ -85,9 +85,11 @@ fn salesforce(name: &str, table: Table<'_>) -> Option<SalesforceConnection> {
         .parsed("api_version", |text| {
             let version = text.strip_prefix(['v', 'V']).unwrap_or(text);
             let number = version.strip_suffix(".0").and_then(|number| number.parse::<u32>().ok());
-            number.filter(|number| (47..1000).contains(number)).map(|_| version.to_owned()).ok_or_else(|| {
-                format!("write a version such as \"{API_VERSION}\"; Bulk API 2.0 queries began with 47.0")
-            })
+            // Before, Bulk results had their columns in alphabetical order instead of the query's.
+            number
+                .filter(|number| (50..1000).contains(number))
+                .map(|_| version.to_owned())
+                .ok_or_else(|| format!("write a version such as \"{API_VERSION}\", not older than 50.0"))
         })
         .map_or(API_VERSION.to_owned(), |found| found.value);
     let page_rows = table.number("page_rows", 1_000..=250_000).map_or(PAGE_ROWS, |found| found.value);

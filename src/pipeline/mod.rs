@@ -36,4 +36,4 @@ pub use plan::{Difference, JobPlan, Sample, plan_job};
 pub use recheck::reconcile_job;
 pub use report::{ChainReport, JobReport};
 pub use tables::query_session;
-pub use world::World;
+pub use world::{Patience, World};

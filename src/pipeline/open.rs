@@ -24,6 +24,10 @@ impl TokenStore for KeptTokens {
     fn rotated(&self, refresh_token: &Secret) -> Result<()> {
         self.ledger.store_token(&self.connection, REFRESH_TOKEN, refresh_token)
     }
+
+    fn newest(&self) -> Result<Option<Secret>> {
+        self.ledger.token(&self.connection, REFRESH_TOKEN)
+    }
 }
 
 /// A Salesforce connection with its secrets' values.
@@ -36,9 +40,9 @@ pub(super) fn salesforce_settings(
         SalesforceAuth::RefreshToken { client_id, client_secret, refresh_token } => SalesforceLogin::RefreshToken {
             client_id: client_id.clone(),
             client_secret: client_secret.as_ref().map(&resolve).transpose()?,
-            refresh_token: match ledger.token(&connection.name, REFRESH_TOKEN)? {
-                Some(rotated) => rotated,
-                None => resolve(refresh_token)?,
+            refresh_token: match resolve(refresh_token) {
+                Ok(token) => token,
+                Err(e) => ledger.token(&connection.name, REFRESH_TOKEN)?.ok_or(e)?,
             },
         },
         SalesforceAuth::ClientCredentials { client_id, client_secret } => {

@@ -250,7 +250,9 @@ async fn extract_into_lake(
     world.reporter.begin(&job.name, "extract", None);
     let options = ReadOptions { page_rows: connection.page_rows, parallel: PARALLEL_PAGES, batch_rows: BATCH_ROWS };
     let reading = salesforce::read(client, prepared, options).await?;
-    world.ledger.note_remote_job(&run.id, &job.salesforce, reading.job_id())?;
+    if let Some(id) = reading.job_id() {
+        world.ledger.note_remote_job(&run.id, &job.salesforce, id)?;
+    }
 
     let writer = world.lake.writer(&table, Arc::clone(&prepared.schema), sequence)?;
     let reporter = Arc::clone(&world.reporter);
@@ -261,7 +263,9 @@ async fn extract_into_lake(
     })
     .await?;
     let report = reading.report();
-    world.ledger.remote_job_done(&job.salesforce, reading.job_id())?;
+    if let Some(id) = reading.job_id() {
+        world.ledger.remote_job_done(&job.salesforce, id)?;
+    }
     let written = writer.finish().await?;
     let deleted = written.deleted();
     if written.rows() != report.rows {
@@ -275,8 +279,23 @@ async fn extract_into_lake(
         &run.id,
         "extract",
         report.rows,
-        &serde_json::json!({"soql": prepared.soql, "pages": report.pages, "bytes": report.bytes, "nul_bytes": report.nul_bytes}),
+        &serde_json::json!({
+            "soql": prepared.soql, "pages": report.pages, "bytes": report.bytes,
+            "nul_bytes": report.nul_bytes, "rounded_cells": report.rounded_cells,
+        }),
     )?;
+    if report.nul_bytes > 0 {
+        world.reporter.warn(&format!(
+            "{} NUL bytes were removed from the values of {}: no text of the lake or of Gainsight can hold them",
+            report.nul_bytes, job.source.object
+        ));
+    }
+    if report.rounded_cells > 0 {
+        world.reporter.warn(&format!(
+            "{} currency values of {} have more digits than their field says and were rounded",
+            report.rounded_cells, job.source.object
+        ));
+    }
     checkpoint("land.before_commit");
     let snapshot = world
         .lake

@@ -13,7 +13,7 @@ use crate::config::job::{Job, SecretRef};
 use crate::config::project::Project;
 use crate::connect::gainsight::{GainsightClient, ObjectMetadata};
 use crate::connect::http::{Http, RetryPolicy};
-use crate::connect::salesforce::SalesforceClient;
+use crate::connect::salesforce::{PollPolicy, SalesforceClient, SalesforceSettings};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::error::Result;
@@ -22,6 +22,15 @@ use crate::ledger::Ledger;
 use crate::telemetry::{ApiCalls, Reporter, Secret};
 
 use super::open;
+
+/// How long remote systems are waited for before a run gives up.
+#[derive(Debug, Clone, Default)]
+pub struct Patience {
+    /// For a request that fails.
+    pub retry: RetryPolicy,
+    /// For a Salesforce job.
+    pub poll: PollPolicy,
+}
 
 /// A project, opened.
 #[derive(Debug)]
@@ -41,6 +50,7 @@ pub struct World {
     /// Progress.
     pub reporter: Arc<dyn Reporter>,
     http: Http,
+    poll: PollPolicy,
     salesforce: Mutex<HashMap<String, SalesforceClient>>,
     gainsight: Mutex<HashMap<String, GainsightClient>>,
 }
@@ -48,11 +58,21 @@ pub struct World {
 impl World {
     /// Opens the lake and the ledger of `project`. No remote system is asked yet.
     pub async fn open(project: Project, reporter: Arc<dyn Reporter>, clock: Clock) -> Result<Self> {
+        Self::open_with(project, reporter, clock, Patience::default()).await
+    }
+
+    /// [`World::open`] with another patience.
+    pub async fn open_with(
+        project: Project,
+        reporter: Arc<dyn Reporter>,
+        clock: Clock,
+        patience: Patience,
+    ) -> Result<Self> {
         let ledger = Ledger::open(&project.root.join(".sf2gs").join("ledger.db"), clock.clone())?;
         let lake = Lake::open(&project.lake.url, &project.root, &project.lake.options).await?;
         let engine = Engine::new(&project.engine, &lake)?;
         let calls = ApiCalls::default();
-        let http = Http::new(calls.clone(), clock.clone(), RetryPolicy::default())?;
+        let http = Http::new(calls.clone(), clock.clone(), patience.retry)?;
         Ok(Self {
             project,
             ledger,
@@ -62,6 +82,7 @@ impl World {
             clock,
             reporter,
             http,
+            poll: patience.poll,
             salesforce: Mutex::default(),
             gainsight: Mutex::default(),
         })
@@ -98,6 +119,7 @@ impl World {
         }
         let connection = self.salesforce_connection(name)?;
         let settings = open::salesforce_settings(connection, &self.ledger, |secret| self.secret(secret, name))?;
+        let settings = SalesforceSettings { poll: self.poll.clone(), ..settings };
         let client = SalesforceClient::open(settings, self.http.clone())?;
         clients.insert(name.to_owned(), client.clone());
         Ok(client)

@@ -103,6 +103,15 @@ async fn a_wait_beyond_the_total_is_not_begun() {
 }
 
 #[tokio::test]
+async fn a_wait_that_no_clock_can_hold_is_refused_like_any_other() {
+    let server = Scripted::start().await.unwrap();
+    server.push(Answer::new(503, "later").header("retry-after", "18446744073709551615"));
+    let error = http().fetch(request(&server.url("/x"), true), None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert_eq!(server.requests(), 1);
+}
+
+#[tokio::test]
 async fn other_answers_are_returned_at_once() {
     let server = Scripted::start().await.unwrap();
     for status in [200, 204, 300, 302, 400, 401, 403, 404, 409, 414, 431] {

@@ -106,35 +106,103 @@ async fn a_session_is_renewed_before_it_ends_and_kept_if_that_fails() {
         server.push(Answer::new(500, "no"));
     }
     client.identity().await.unwrap();
+    assert_eq!(logins(&server), 5);
+    // A login host that is down is not asked before every call.
+    clock.advance(TimeDelta::minutes(9));
+    client.identity().await.unwrap();
+    assert_eq!(logins(&server), 5);
+    clock.advance(TimeDelta::minutes(1));
     server.push(token(&server, 2));
     client.identity().await.unwrap();
     client.identity().await.unwrap();
     assert_eq!(logins(&server), 6);
 }
 
+/// Keeps every token it was given; the last is the newest.
+#[derive(Debug, Default)]
+struct Kept(Mutex<Vec<String>>);
+
+impl Kept {
+    fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl TokenStore for Kept {
+    fn rotated(&self, refresh_token: &Secret) -> sf2gs::error::Result<()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(refresh_token.reveal().to_owned());
+        Ok(())
+    }
+
+    fn newest(&self) -> sf2gs::error::Result<Option<Secret>> {
+        Ok(self.all().pop().map(Secret::new))
+    }
+}
+
+/// A client that keeps its tokens in `kept`.
+fn keeping(server: &Scripted, kept: &Arc<Kept>, clock: &Clock) -> SalesforceClient {
+    let store: Arc<dyn TokenStore> = Arc::<Kept>::clone(kept);
+    client(SalesforceSettings { store: Some(store), ..settings(server) }, clock)
+}
+
+fn dead_token() -> Answer {
+    let body = json!({ "error": "invalid_grant", "error_description": "expired access/refresh token" });
+    Answer::new(400, body.to_string())
+}
+
 #[tokio::test]
 async fn a_rotated_refresh_token_is_stored_and_used() {
-    #[derive(Debug, Default)]
-    struct Kept(Mutex<Vec<String>>);
-    impl TokenStore for Kept {
-        fn rotated(&self, refresh_token: &Secret) -> sf2gs::error::Result<()> {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(refresh_token.reveal().to_owned());
-            Ok(())
-        }
-    }
     let server = Scripted::start().await.unwrap();
     let kept = Arc::new(Kept::default());
     let clock = Clock::held_at(DateTime::UNIX_EPOCH);
-    let store = Arc::clone(&kept);
-    let client = client(SalesforceSettings { store: Some(store), ..settings(&server) }, &clock);
+    let client = keeping(&server, &kept, &clock);
     let rotated = json!({ "access_token": "a!b", "instance_url": server.url(""), "refresh_token": "second" });
     server.push(Answer::json(&rotated));
     client.identity().await.unwrap();
     clock.advance(TimeDelta::hours(1));
     server.push(token(&server, 2));
     client.identity().await.unwrap();
-    assert_eq!(*kept.0.lock().unwrap(), ["second"]);
+    assert_eq!(kept.all(), ["second"]);
     assert!(server.received()[1].text().contains("refresh_token=second"));
+}
+
+#[tokio::test]
+async fn a_token_that_another_process_has_rotated_is_used() {
+    let server = Scripted::start().await.unwrap();
+    let kept = Arc::new(Kept::default());
+    let clock = Clock::held_at(DateTime::UNIX_EPOCH);
+    let client = keeping(&server, &kept, &clock);
+    server.push(token(&server, 1));
+    client.identity().await.unwrap();
+    kept.rotated(&Secret::new("of another process")).unwrap();
+    clock.advance(TimeDelta::hours(1));
+    server.push(token(&server, 2));
+    client.identity().await.unwrap();
+    assert_eq!(logins(&server), 2);
+    assert!(server.received()[1].text().contains("refresh_token=of+another+process"));
+}
+
+#[tokio::test]
+async fn a_connection_that_was_authorized_anew_is_not_held_back_by_a_dead_token() {
+    let server = Scripted::start().await.unwrap();
+    let kept = Arc::new(Kept::default());
+    kept.rotated(&Secret::new("dead")).unwrap();
+    let client = keeping(&server, &kept, &Clock::system());
+    server.push(dead_token());
+    server.push(token(&server, 1));
+    client.identity().await.unwrap();
+    assert!(server.received()[0].text().contains("refresh_token=dead"));
+    assert!(server.received()[1].text().contains("refresh_token=first+refresh+token"));
+    assert_eq!(kept.all(), ["dead", "first refresh token"]);
+
+    // If both are dead, that is the end.
+    let client = keeping(&server, &kept, &Clock::system());
+    kept.rotated(&Secret::new("dead too")).unwrap();
+    server.push(dead_token());
+    server.push(dead_token());
+    let error = client.identity().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Access);
+    assert_eq!(logins(&server), 4);
 }
 
 #[tokio::test]
@@ -181,8 +249,7 @@ async fn a_refused_login_is_told_without_its_secrets() {
     let (server, _) = org().await;
     let server_two = Scripted::start().await.unwrap();
     drop(server);
-    let body = json!({ "error": "invalid_grant", "error_description": "expired access/refresh token" });
-    server_two.push(Answer::new(400, body.to_string()));
+    server_two.push(dead_token());
     let client = client(settings(&server_two), &Clock::system());
     let error = client.identity().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Access);
@@ -236,4 +303,71 @@ async fn the_orgs_clock_is_the_date_of_its_answer() {
     let (limits, time) = client.limits().await.unwrap();
     assert_eq!(limits["DailyApiRequests"].remaining, 14_998);
     assert_eq!(time.to_rfc3339(), "2026-01-01T00:00:30+00:00");
+}
+
+#[tokio::test]
+async fn a_query_is_never_short_and_successful() {
+    let rows = |ids: &[&str]| ids.iter().map(|id| json!({ "Id": id })).collect::<Vec<_>>();
+    let next = format!("{DATA}/query/01g-1");
+    let cases = [
+        (
+            vec![json!({ "totalSize": 2, "done": true, "records": rows(&["1"]) })],
+            "counted 2 rows of a query but sent 1",
+        ),
+        (vec![json!({ "totalSize": 1, "done": true, "records": rows(&["1", "2"]) })], "counted 1 rows"),
+        (vec![json!({ "totalSize": 2, "done": false, "records": rows(&["1"]) })], "does not say where"),
+        (
+            vec![json!({ "totalSize": 9, "done": false, "nextRecordsUrl": next, "records": rows(&["1"]) }); 2],
+            "the same rows of a query twice",
+        ),
+    ];
+    for (answers, words) in cases {
+        let (server, client) = org().await;
+        for answer in answers {
+            server.push_for("GET", DATA, Answer::json(&answer));
+        }
+        let error = client.query("SELECT Id FROM Account").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Integrity, "{error:?}");
+        assert!(error.message().contains(words) && error.hint_text().is_some(), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_somebody_in_between_is_not_the_orgs_clock() {
+    let (server, client) = org().await;
+    let page = Answer::new(200, "<html><title>Please log in to the network</title></html>");
+    server.push_for("GET", DATA, page.header("Date", "Thu, 01 Jan 2026 00:00:30 GMT"));
+    let error = client.org_time().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.message().contains("Please log in to the network"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_describe_is_read_again_when_it_is_old() {
+    let server = Scripted::start().await.unwrap();
+    let clock = Clock::held_at(DateTime::UNIX_EPOCH);
+    let client = client(settings(&server), &clock);
+    server.push_for("POST", "/services/oauth2/token", token(&server, 1));
+    let describe = |fields: &[&str]| {
+        let fields: Vec<_> = fields.iter().map(|name| json!({ "name": name, "type": "string" })).collect();
+        Answer::json(&json!({ "name": "Account", "fields": fields }))
+    };
+    server.push_for("GET", DATA, describe(&["Id", "Name"]));
+    for minutes in [0, 4] {
+        clock.advance(TimeDelta::minutes(minutes));
+        assert_eq!(client.describe("Account").await.unwrap().fields.len(), 2);
+    }
+    clock.advance(TimeDelta::minutes(1));
+    server.push_for("GET", DATA, describe(&["Id"]));
+    assert_eq!(client.describe("Account").await.unwrap().fields.len(), 1, "a field was hidden meanwhile");
+}
+
+#[tokio::test]
+async fn a_refusal_that_breaks_off_is_a_refusal_all_the_same() {
+    let (server, client) = org().await;
+    let body = json!([{ "message": "no", "errorCode": "INSUFFICIENT_ACCESS" }]).to_string();
+    server.push_for("GET", DATA, Answer::new(403, format!("{body}     ")).cut_after(body.len()));
+    let error = client.result_page("750", None, 10).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Access, "{error:?}");
+    assert!(error.message().contains("INSUFFICIENT_ACCESS"), "{error:?}");
 }

@@ -10,6 +10,7 @@ use arrow::datatypes::DataType;
 use arrow::datatypes::Field;
 use arrow::datatypes::Schema;
 use futures::StreamExt;
+use proptest::prelude::*;
 use serde_json::json;
 use sf2gs::connect::salesforce::SalesforceClient;
 use sf2gs::error::Error;
@@ -93,7 +94,7 @@ async fn outcome(client: &SalesforceClient, options: ReadOptions) -> (Vec<Record
         Ok(reading) => reading,
         Err(e) => return (vec![], Err(e)),
     };
-    assert_eq!(reading.job_id(), JOB);
+    assert!(reading.job_id().is_none_or(|job| job == JOB));
     let mut batches = Vec::new();
     while let Some(batch) = reading.next().await {
         match batch {
@@ -202,6 +203,41 @@ async fn a_page_that_breaks_off_is_read_again_and_each_row_comes_once() {
         let (batches, report) = outcome(&client, options()).await;
         assert_eq!(report.unwrap().rows, 6, "cut after {cut} bytes");
         assert_eq!(ids(&batches), expected(0..6));
+    }
+}
+
+/// Where pages end and where each is cut the first time, in shares of what there is.
+fn borders() -> impl Strategy<Value = (Vec<u64>, Vec<f64>)> {
+    (prop::collection::btree_set(1_u64..40, 0..6), prop::collection::vec(0.0..1.0, 7))
+        .prop_map(|(ends, cuts)| (ends.into_iter().chain([40]).collect(), cuts))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn wherever_pages_end_and_break_off_each_row_comes_once_and_in_order(
+        (ends, cuts) in borders(), batch_rows in 1_usize..12,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (server, client) = org().await;
+            script_job(&server, 40);
+            let mut from = 0;
+            for (index, (end, cut)) in ends.iter().zip(&cuts).enumerate() {
+                let next = (*end < 40).then(|| format!("L{end}"));
+                let at = if index == 0 { String::new() } else { format!("&locator=L{from}") };
+                let at = path(&format!("/results?maxRecords=2{at}"));
+                let cut = (csv(from..*end).len() as f64 * cut) as usize;
+                let answer = page(from..*end, next.as_deref());
+                server.push_for("GET", &at, answer.clone().cut_after(cut));
+                server.push_for("GET", &at, answer);
+                from = *end;
+            }
+            let (batches, report) = outcome(&client, ReadOptions { batch_rows, ..options() }).await;
+            assert_eq!(report.unwrap().pages, ends.len() as u64);
+            assert_eq!(ids(&batches), expected(0..40));
+            assert!(batches.iter().all(|batch| batch.num_rows() <= batch_rows));
+        });
     }
 }
 
@@ -352,7 +388,6 @@ async fn a_job_that_fails_is_aborted_or_stays_is_one_clear_error() {
     let stuck = |state: &str| vec![json!({ "id": JOB, "object": "Account", "state": state }); 200];
     let cases = [
         (failed("InternalServerError : retried 15 times"), ErrorKind::Unavailable, "retried 15 times"),
-        (failed("INVALIDENTITY: Entity 'X' is not supported by the Bulk API."), ErrorKind::Config, "not supported"),
         (failed("MALFORMED_QUERY: unexpected token: x"), ErrorKind::Config, "unexpected token"),
         (vec![json!({ "id": JOB, "state": "Aborted" })], ErrorKind::Unavailable, "aborted by somebody else"),
         (stuck("InProgress"), ErrorKind::Unavailable, "in progress without a sign of progress"),
@@ -371,6 +406,115 @@ async fn a_job_that_fails_is_aborted_or_stays_is_one_clear_error() {
         assert_eq!(error.kind(), kind, "{error:?}");
         assert!(error.message().contains(words), "{error:?}");
         assert_eq!(asked(&server, "DELETE", JOB), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_is_gone_is_told_as_such() {
+    let not_found = || refusal(404, "NOT_FOUND", "The requested resource does not exist");
+    // … while it is waited for
+    let (server, client) = org().await;
+    server.push_for("POST", &format!("{DATA}/jobs/query"), Answer::json(&json!({ "id": JOB })));
+    for method in ["GET", "PATCH", "DELETE"] {
+        server.push_for(method, &path(""), not_found());
+    }
+    let (_, report) = outcome(&client, options()).await;
+    let error = report.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    assert!(error.message().contains("is gone") && error.hint_text().unwrap().contains("new job"), "{error:?}");
+
+    // … between its pages, by either way to them
+    for linked in [false, true] {
+        let (server, client) = org().await;
+        script_job(&server, 4);
+        let links: Vec<_> = (0..2).map(|n| json!({ "resultUrl": path(&format!("/results?locator=L{n}")) })).collect();
+        server.push_for("GET", &path("/resultPages"), Answer::json(&json!({ "resultPages": links, "done": true })));
+        server.push_for("GET", &path("/results"), page(0..2, Some("L1")));
+        server.push_for("GET", &path("/results"), not_found());
+        let parallel = if linked { 2 } else { 1 };
+        let (_, report) = outcome(&client, ReadOptions { parallel, ..options() }).await;
+        let error = report.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+        assert!(error.message().contains("is gone"), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_is_another_when_asked_for_again_is_an_error() {
+    let (server, client) = org().await;
+    script_job(&server, 6);
+    server.push_for("GET", &path("/results"), page(0..6, None).cut_after(260));
+    server.push_for("GET", &path("/results"), page(0..2, None));
+    let (_, report) = outcome(&client, options()).await;
+    let error = report.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Integrity, "{error:?}");
+    assert!(error.message().contains("another page"), "{error:?}");
+}
+
+fn not_bulk() -> Answer {
+    refusal(400, "INVALIDENTITY", "Entity 'Account' is not supported by the Bulk API.")
+}
+
+fn rest_page(total: u64, rows: std::ops::Range<u64>, next: Option<&str>) -> Answer {
+    let records: Vec<_> = rows
+        .map(|row| json!({ "attributes": { "type": "Account" }, "Id": id(row), "Name": format!("Name {row}\u{0}") }))
+        .collect();
+    Answer::json(&json!({ "totalSize": total, "done": next.is_none(), "nextRecordsUrl": next, "records": records }))
+}
+
+#[tokio::test]
+async fn an_object_that_bulk_does_not_offer_is_read_by_rest() {
+    let next = format!("{DATA}/query/01g-2");
+    // Salesforce says so when the job is made, or by the job's failure.
+    for late in [false, true] {
+        let (server, client) = org().await;
+        if late {
+            server.push_for("POST", &format!("{DATA}/jobs/query"), Answer::json(&json!({ "id": JOB })));
+            let message = "INVALIDENTITY: Entity 'Account' is not supported by the Bulk API.";
+            script_state(&server, json!({ "id": JOB, "state": "Failed", "errorMessage": message }));
+            server.push_for("PATCH", &path(""), Answer::new(200, "{}"));
+            server.push_for("DELETE", &path(""), Answer::new(204, ""));
+        } else {
+            server.push_for("POST", &format!("{DATA}/jobs/query"), not_bulk());
+        }
+        server.push_for("GET", &format!("{DATA}/queryAll?q="), rest_page(5, 0..3, Some(&next)));
+        server.push_for("GET", &next, rest_page(5, 3..5, None));
+        let (batches, report) = outcome(&client, options()).await;
+        let report = report.unwrap();
+        assert_eq!(ids(&batches), expected(0..5));
+        assert_eq!((report.rows, report.pages, report.nul_bytes), (5, 2, 5));
+        assert_eq!(batches[0].column(1).as_string::<i32>().value(0), "Name 0");
+        assert_eq!(asked(&server, "DELETE", JOB), usize::from(late));
+    }
+}
+
+#[tokio::test]
+async fn no_read_by_rest_is_short_and_successful() {
+    let next = format!("{DATA}/query/01g-2");
+    let odd = |record: serde_json::Value| Answer::json(&json!({ "totalSize": 1, "done": true, "records": [record] }));
+    let cases = [
+        (vec![rest_page(3, 0..2, None)], ErrorKind::Integrity, "counted 3 rows but sent 2"),
+        (vec![rest_page(9, 0..2, Some(&next)), rest_page(9, 2..4, Some(&next))], ErrorKind::Integrity, "twice"),
+        (
+            vec![rest_page(4, 0..2, Some(&next)), refusal(400, "INVALID_QUERY_LOCATOR", "invalid query locator")],
+            ErrorKind::Unavailable,
+            "invalid query locator",
+        ),
+        (vec![refusal(400, "INVALID_TYPE", "sObject type 'Account' is not supported.")], ErrorKind::Config, "Account"),
+        (vec![odd(json!({ "Id": id(1) }))], ErrorKind::Integrity, "without `Name`"),
+        (vec![odd(json!({ "Id": id(1), "Name": { "first": "x" } }))], ErrorKind::Integrity, "more than one value"),
+        (vec![odd(json!({ "Id": "1", "Name": "x" }))], ErrorKind::Integrity, "not a Salesforce id"),
+    ];
+    for (answers, kind, words) in cases {
+        let (server, client) = org().await;
+        server.push_for("POST", &format!("{DATA}/jobs/query"), not_bulk());
+        for answer in answers {
+            server.push_for("GET", &format!("{DATA}/query"), answer);
+        }
+        let (_, report) = outcome(&client, options()).await;
+        let error = report.unwrap_err();
+        assert_eq!(error.kind(), kind, "{error:?}");
+        assert!(error.message().contains(words) && error.hint_text().is_some(), "{error:?}");
     }
 }
 

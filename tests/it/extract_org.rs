@@ -1,36 +1,17 @@
-//! Reads from the sandbox org: what lands must equal what REST says, however it was read.
+//! Reads from the sandbox org, where the sandbox alone can be brought into the state.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use arrow::array::Array;
 use arrow::array::AsArray;
-use arrow::array::RecordBatch;
-use arrow::datatypes::DataType;
-use arrow::datatypes::Date32Type;
-use arrow::datatypes::Decimal128Type;
-use arrow::datatypes::Float64Type;
-use arrow::datatypes::Int32Type;
 use arrow::datatypes::TimestampMicrosecondType;
 use chrono::DateTime;
-use chrono::NaiveDate;
 use chrono::TimeDelta;
 use futures::StreamExt;
-use futures::TryStreamExt;
-use serde_json::Value;
-use sf2gs::clock::Clock;
-use sf2gs::connect::http::Http;
-use sf2gs::connect::http::RetryPolicy;
-use sf2gs::connect::http::Url;
 use sf2gs::connect::salesforce::SalesforceClient;
 use sf2gs::connect::salesforce::SalesforceLogin;
 use sf2gs::connect::salesforce::SalesforceSettings;
 use sf2gs::error::ErrorKind;
-use sf2gs::error::Result;
-use sf2gs::extract::salesforce::Prepared;
 use sf2gs::extract::salesforce::ReadOptions;
-use sf2gs::extract::salesforce::ReadReport;
 use sf2gs::extract::salesforce::SourceRequest;
 use sf2gs::extract::salesforce::prepare;
 use sf2gs::extract::salesforce::read;
@@ -41,146 +22,25 @@ use sf2gs::telemetry::ApiCalls;
 use sf2gs::telemetry::CallClass;
 use sf2gs::telemetry::Secret;
 
-const FREE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+use crate::support::reads::by_id;
+use crate::support::reads::of_org;
+use crate::support::reads::open;
+use crate::support::reads::request;
+use crate::support::reads::rows;
 
 async fn org(options: OrgOptions) -> RunningOrg {
-    serve(options, FREE).await.unwrap()
-}
-
-fn settings(org: &RunningOrg) -> SalesforceSettings {
-    let login = SalesforceLogin::RefreshToken {
-        client_id: org.client_id().to_owned(),
-        client_secret: Some(Secret::new(org.client_secret())),
-        refresh_token: Secret::new(org.refresh_token()),
-    };
-    SalesforceSettings::new(Url::parse(org.url()).unwrap(), "62.0", login)
-}
-
-fn open(settings: SalesforceSettings, calls: &ApiCalls, clock: Clock) -> SalesforceClient {
-    SalesforceClient::open(settings, Http::new(calls.clone(), clock, RetryPolicy::quick()).unwrap()).unwrap()
+    serve(options, ([127, 0, 0, 1], 0).into()).await.unwrap()
 }
 
 fn client(org: &RunningOrg) -> SalesforceClient {
-    open(settings(org), &ApiCalls::default(), Clock::system())
-}
-
-fn request(object: &str, fields: &[&str]) -> SourceRequest {
-    let fields = fields.iter().map(|field| (*field).to_owned()).collect();
-    SourceRequest { object: object.into(), fields, condition: None, from: None, until: None }
-}
-
-async fn rows(
-    client: &SalesforceClient,
-    prepared: &Prepared,
-    options: ReadOptions,
-) -> Result<(Vec<RecordBatch>, ReadReport)> {
-    let mut reading = read(client, prepared, options).await?;
-    let batches = (&mut reading).try_collect().await?;
-    Ok((batches, reading.report()))
-}
-
-/// Every cell as text in one spelling, by record.
-fn by_id(batches: &[RecordBatch]) -> BTreeMap<String, Vec<Option<String>>> {
-    let mut all = BTreeMap::new();
-    for batch in batches {
-        for row in 0..batch.num_rows() {
-            let cells: Vec<_> = batch.columns().iter().map(|column| cell(column.as_ref(), row)).collect();
-            let id = cells[0].clone().unwrap();
-            assert!(all.insert(id, cells).is_none(), "a record came twice");
-        }
-    }
-    all
-}
-
-fn cell(column: &dyn Array, row: usize) -> Option<String> {
-    if column.is_null(row) {
-        return None;
-    }
-    Some(match column.data_type() {
-        DataType::Utf8 => column.as_string::<i32>().value(row).to_owned(),
-        DataType::Boolean => column.as_boolean().value(row).to_string(),
-        DataType::Int32 => column.as_primitive::<Int32Type>().value(row).to_string(),
-        DataType::Float64 => column.as_primitive::<Float64Type>().value(row).to_string(),
-        DataType::Decimal128(_, scale) => {
-            let units = column.as_primitive::<Decimal128Type>().value(row) as f64;
-            (units / 10_f64.powi(i32::from(*scale))).to_string()
-        }
-        DataType::Date32 => {
-            NaiveDate::from_epoch_days(column.as_primitive::<Date32Type>().value(row)).unwrap().to_string()
-        }
-        DataType::Timestamp(_, _) => {
-            let micros = column.as_primitive::<TimestampMicrosecondType>().value(row);
-            DateTime::from_timestamp_micros(micros).unwrap().format("%Y-%m-%dT%H:%M:%S%.3f+0000").to_string()
-        }
-        other => unreachable!("{other}"),
-    })
-}
-
-/// A record of the REST API in the same spelling.
-fn of_rest(record: &serde_json::Map<String, Value>, path: &str) -> Option<String> {
-    let value = path.split('.').try_fold(&Value::Object(record.clone()), |value, step| value.get(step)).cloned();
-    match value? {
-        Value::Null => None,
-        Value::String(text) => Some(text),
-        Value::Number(number) => Some(number.as_f64().unwrap().to_string()),
-        other => Some(other.to_string()),
-    }
-}
-
-/// All fields that the Bulk API reads, and some of parents.
-async fn everything(client: &SalesforceClient, object: &str, parents: &[&str]) -> SourceRequest {
-    let describe = client.describe(object).await.unwrap();
-    let mut fields: Vec<&str> =
-        describe.fields.iter().filter(|field| field.kind != "base64").map(|field| field.name.as_str()).collect();
-    fields.extend(parents);
-    request(object, &fields)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_bulk_gives_is_what_rest_says_field_by_field() {
-    let org =
-        org(OrgOptions { users: 30, accounts: 120, contacts: 700, page_rows: 100, ..OrgOptions::default() }).await;
-    let client = client(&org);
-    for (object, parents) in [
-        ("User", vec!["Manager.Email"]),
-        ("Account", vec!["Owner.Email", "Owner.Manager.Username", "Parent.Name"]),
-        ("Contact", vec!["Account.Name", "Account.Owner.Email", "ReportsTo.LastName"]),
-    ] {
-        let prepared = prepare(&client, &everything(&client, object, &parents).await).await.unwrap();
-        let (batches, report) = rows(&client, &prepared, ReadOptions::default()).await.unwrap();
-        let landed = by_id(&batches);
-        assert_eq!(report.rows, landed.len() as u64);
-        let names: Vec<_> = prepared.schema.fields().iter().map(|field| field.name().clone()).collect();
-        let records = client.query(&prepared.soql).await.unwrap();
-        for record in &records {
-            let cells = &landed[record["Id"].as_str().unwrap()];
-            for (name, cell) in names.iter().zip(cells) {
-                assert_eq!(*cell, of_rest(record, name), "{object} {} {name}", record["Id"]);
-            }
-        }
-        assert!(!records.is_empty());
-        let deleted = landed.len() - records.len();
-        let says = names.iter().position(|name| name == "IsDeleted");
-        let marked = says.map_or(0, |at| landed.values().filter(|cells| cells[at].as_deref() == Some("true")).count());
-        assert_eq!(deleted, marked, "{object}: only deleted rows are unknown to a plain query");
-
-        // However the pages are cut and fetched, the rows are the same.
-        for (page_rows, parallel, batch_rows, compress) in
-            [(7, 1, 5, false), (50, 4, 8_192, false), (1_000_000, 4, 64, true), (33, 2, 1, true)]
-        {
-            let other = open(SalesforceSettings { compress, ..settings(&org) }, &ApiCalls::default(), Clock::system());
-            let options = ReadOptions { page_rows, parallel, batch_rows };
-            let (batches, _) = rows(&other, &prepared, options).await.unwrap();
-            assert_eq!(by_id(&batches), landed, "{object} {options:?} {compress}");
-        }
-    }
+    open(of_org(org), &ApiCalls::default())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_window_is_read_with_few_calls() {
     let org = org(OrgOptions::default()).await;
     let calls = ApiCalls::default();
-    let client = open(settings(&org), &calls, Clock::system());
+    let client = open(of_org(&org), &calls);
     let full = request("Account", &["Name"]);
     let prepared = prepare(&client, &full).await.unwrap();
     let (batches, _) = rows(&client, &prepared, ReadOptions::default()).await.unwrap();
@@ -237,7 +97,7 @@ async fn every_way_of_logging_in_works() {
         },
         SalesforceLogin::JwtBearer { client_id, username: org.username().to_owned(), private_key },
     ] {
-        let client = open(SalesforceSettings { login, ..settings(&org) }, &ApiCalls::default(), Clock::system());
+        let client = open(SalesforceSettings { login, ..of_org(&org) }, &ApiCalls::default());
         assert_eq!(client.identity().await.unwrap().org_id, org.org_id());
         assert!(client.objects().await.unwrap().iter().any(|object| object.name == "Account"));
     }
@@ -247,7 +107,7 @@ async fn every_way_of_logging_in_works() {
         client_secret: Some(Secret::new(org.client_secret())),
         refresh_token,
     };
-    let client = open(SalesforceSettings { login, ..settings(&org) }, &ApiCalls::default(), Clock::system());
+    let client = open(SalesforceSettings { login, ..of_org(&org) }, &ApiCalls::default());
     assert_eq!(client.identity().await.unwrap_err().kind(), ErrorKind::Access);
 }
 

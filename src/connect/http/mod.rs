@@ -244,7 +244,7 @@ impl Http {
                 }
             };
             let wait = named.unwrap_or_else(|| backoff.next_wait());
-            if tried >= self.inner.policy.tries || started.elapsed() + wait > self.inner.policy.total {
+            if tried >= self.inner.policy.tries || started.elapsed().saturating_add(wait) > self.inner.policy.total {
                 let error = self.failure(request, tried, started, &last);
                 return Err(match named {
                     Some(wait) => error.hint(format!(
@@ -294,10 +294,9 @@ impl Http {
         }
     }
 
-    /// Status and words of an answer that is not returned.
-    async fn last_words(&self, response: reqwest::Response) -> String {
-        let status = response.status();
-        let mut body = Vec::new();
+    /// What came of a refusal's body, cut at 64 kB: a refusal that breaks off is one all the same.
+    pub(super) async fn what_came(&self, response: reqwest::Response) -> Bytes {
+        let mut body = BytesMut::new();
         let mut chunks = std::pin::pin!(self.chunks(response));
         while let Some(Ok(chunk)) = chunks.next().await {
             body.extend_from_slice(&chunk);
@@ -305,7 +304,12 @@ impl Http {
                 break;
             }
         }
-        format!("{status}, {}", excerpt(&body))
+        body.freeze()
+    }
+
+    /// Status and words of an answer that is not returned.
+    async fn last_words(&self, response: reqwest::Response) -> String {
+        format!("{}, {}", response.status(), excerpt(&self.what_came(response).await))
     }
 
     fn failure(&self, request: &Request, tried: u32, started: Instant, last: &str) -> Error {

@@ -16,7 +16,6 @@ use crate::connect::http::excerpt;
 use crate::connect::http::header;
 use crate::connect::http::header::HeaderMap;
 use crate::error::Error;
-use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::telemetry::CallClass;
 
@@ -159,7 +158,7 @@ impl SalesforceClient {
     pub async fn query_job(&self, id: &str) -> Result<QueryJob> {
         let path = self.path(&format!("jobs/query/{}", segment(id)));
         let call = Call::get(&path, CallClass::SalesforceBulk, "ask how a query job stands");
-        self.call_json(call).await.map_err(|e| e.context("job", id))
+        self.call_json(call).await.map_err(|e| refusal::job_gone(e, id))
     }
 
     /// Waits until a job is complete.
@@ -208,18 +207,8 @@ impl SalesforceClient {
         let said = job.error_message.as_deref().unwrap_or("no reason was given");
         // The text begins with a code of the REST API, or has the words of one.
         let code = said.split([':', ' ']).next().unwrap_or_default().trim();
-        let (kind, hint) =
-            match refusal::ruling(code, said, StatusCode::INTERNAL_SERVER_ERROR, self.inner.http.clock().now()) {
-                (ErrorKind::Unavailable, _)
-                    if said.contains("is not supported") || said.contains("not support query") =>
-                {
-                    (
-                        ErrorKind::Config,
-                        Some("the Bulk API does not offer this object or field: leave it out".to_owned()),
-                    )
-                }
-                other => other,
-            };
+        let now = self.inner.http.clock().now();
+        let (kind, hint) = refusal::ruling(code, said, StatusCode::INTERNAL_SERVER_ERROR, now);
         let error = Error::new(kind, format!("the Salesforce query job failed: {}", excerpt(said.as_bytes())))
             .context("object", job.object.clone())
             .context("job", job.id.clone());
@@ -235,12 +224,12 @@ impl SalesforceClient {
         let max_records = max_records.to_string();
         let mut query = vec![("maxRecords", max_records.as_str())];
         query.extend(locator.map(|locator| ("locator", locator)));
-        self.open_page(&path, &query).await.map_err(|e| e.context("job", id))
+        self.open_page(&path, &query).await.map_err(|e| refusal::job_gone(e, id))
     }
 
-    /// Opens one of the pages that [`Self::result_links`] named.
-    pub async fn result_link(&self, path: &str) -> Result<ResultPage> {
-        self.open_page(path, &[]).await
+    /// Opens one of the pages of a job that [`Self::result_links`] named.
+    pub async fn result_link(&self, id: &str, path: &str) -> Result<ResultPage> {
+        self.open_page(path, &[]).await.map_err(|e| refusal::job_gone(e, id))
     }
 
     async fn open_page(&self, path: &str, query: &[(&'static str, &str)]) -> Result<ResultPage> {
@@ -270,7 +259,7 @@ impl SalesforceClient {
         let path = self.path(&format!("jobs/query/{}/resultPages", segment(id)));
         match self.more_result_links(&path).await {
             Ok(links) => Ok(Some(links)),
-            Err(e) if e.places().iter().any(|(key, value)| *key == "status" && value == "404") => Ok(None),
+            Err(e) if refusal::has(&e, "status", "404") => Ok(None),
             Err(e) => Err(e.context("job", id)),
         }
     }
@@ -306,9 +295,7 @@ impl SalesforceClient {
     async fn gone_is_fine(&self, call: Call<'_>, fine: &[&str]) -> Result<()> {
         match self.call(call).await {
             Ok(_) => Ok(()),
-            Err(e) if e.places().iter().any(|(key, value)| *key == "status" && fine.contains(&value.as_str())) => {
-                Ok(())
-            }
+            Err(e) if fine.iter().any(|status| refusal::has(&e, "status", status)) => Ok(()),
             Err(e) => Err(e),
         }
     }

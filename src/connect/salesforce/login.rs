@@ -5,6 +5,7 @@
 //! * A session is renewed before it can expire: after 30 minutes (orgs end them after 2 hours by default, and an
 //!   answer does not say when).
 //! * A rotated refresh token is handed to the [`TokenStore`] before the session is used: its predecessor is dead.
+//! * A refresh token that another process has replaced, or that was authorized anew, is found before giving up.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use tokio::sync::Mutex;
 use crate::config::connection::SalesforceAuth;
 use crate::config::connection::SalesforceConnection;
 use crate::config::job::SecretRef;
+use crate::connect::http::Answer;
 use crate::connect::http::Http;
 use crate::connect::http::Method;
 use crate::connect::http::Request;
@@ -38,6 +40,10 @@ use super::refusal;
 
 /// How old a session may become before it is renewed.
 const RENEW_AFTER: TimeDelta = TimeDelta::minutes(30);
+
+/// How long the old session is used after an early renewal that failed. Each try may take the patience of a whole
+/// retry policy, and all requests wait for it.
+const RENEW_AGAIN_AFTER: TimeDelta = TimeDelta::minutes(10);
 
 /// A connection with its secrets' values.
 #[derive(Debug, Clone)]
@@ -123,6 +129,9 @@ pub enum SalesforceLogin {
 pub trait TokenStore: Send + Sync + fmt::Debug {
     /// The token that is valid from now on.
     fn rotated(&self, refresh_token: &Secret) -> Result<()>;
+
+    /// The token that was last stored, by whichever process.
+    fn newest(&self) -> Result<Option<Secret>>;
 }
 
 /// Whose session it is.
@@ -142,7 +151,6 @@ pub(super) struct Session {
     pub(super) identity: Identity,
     /// Counts the logins of this client.
     pub(super) generation: u64,
-    made_at: DateTime<Utc>,
 }
 
 /// Makes sessions, one at a time.
@@ -156,6 +164,7 @@ pub(super) struct Sessions {
 struct State {
     login: SalesforceLogin,
     session: Option<Arc<Session>>,
+    renew_at: DateTime<Utc>,
     logins: u64,
 }
 
@@ -188,7 +197,7 @@ impl Sessions {
             return Err(Error::config(format!("{host} does not take client credentials"))
                 .hint("set `domain` to the org's My Domain address, such as https://example.my.salesforce.com"));
         }
-        let state = State { login: settings.login, session: None, logins: 0 };
+        let state = State { login: settings.login, session: None, renew_at: DateTime::UNIX_EPOCH, logins: 0 };
         Ok(Self { http, login_url: settings.login_url, store: settings.store, state: Mutex::new(state) })
     }
 
@@ -196,7 +205,7 @@ impl Sessions {
     pub(super) async fn current(&self) -> Result<Arc<Session>> {
         let mut state = self.state.lock().await;
         if let Some(session) = &state.session {
-            if self.http.clock().now() - session.made_at < RENEW_AFTER {
+            if self.http.clock().now() < state.renew_at {
                 return Ok(Arc::clone(session));
             }
             let old = Arc::clone(session);
@@ -204,6 +213,7 @@ impl Sessions {
                 // An early renewal is a courtesy: while the old session lives, the work goes on.
                 Err(e) if e.kind() == ErrorKind::Unavailable => {
                     tracing::warn!("The Salesforce session could not be renewed early: {e}.");
+                    state.renew_at = self.http.clock().now() + RENEW_AGAIN_AFTER;
                     Ok(old)
                 }
                 other => other,
@@ -222,25 +232,7 @@ impl Sessions {
     }
 
     async fn log_in(&self, state: &mut State) -> Result<Arc<Session>> {
-        let url = self
-            .login_url
-            .join("/services/oauth2/token")
-            .map_err(|e| Error::config("the login address is no base for a URL").source(e))?;
-        let form = self.form(&state.login)?;
-        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-        let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        let request = Request {
-            method: Method::POST,
-            url,
-            headers,
-            body: body.into(),
-            class: CallClass::SalesforceRest,
-            idempotent: true, // it makes a session; one too many does no harm
-            what: "log in to Salesforce",
-        };
-        let answer = self.http.fetch(request, None).await?;
+        let (login, answer) = self.ask_with_any_token(&state.login).await?;
         if !answer.status.is_success() {
             return Err(refusal::login_error(&answer, self.login_url.as_str()));
         }
@@ -249,6 +241,7 @@ impl Sessions {
             Error::access(format!("{} answered the login with something that is no token", self.login_url))
                 .hint("check that `domain` is the org's address")
         })?;
+        state.login = login;
         if let (Some(token), SalesforceLogin::RefreshToken { refresh_token, .. }) =
             (reply.refresh_token, &mut state.login)
             && token != *refresh_token
@@ -270,10 +263,64 @@ impl Sessions {
             token: reply.access_token,
             instance,
             generation: state.logins,
-            made_at: self.http.clock().now(),
         });
+        state.renew_at = self.http.clock().now() + RENEW_AFTER;
         state.session = Some(Arc::clone(&session));
         Ok(session)
+    }
+
+    /// Asks with the refresh token that was last stored, by whichever process; where Salesforce refuses that one, with
+    /// ours: the connection may have been authorized anew. Gives the login that worked, or was tried last.
+    async fn ask_with_any_token(&self, ours: &SalesforceLogin) -> Result<(SalesforceLogin, Answer)> {
+        let (Some(store), SalesforceLogin::RefreshToken { client_id, client_secret, refresh_token }) =
+            (&self.store, ours)
+        else {
+            return Ok((ours.clone(), self.ask(ours).await?));
+        };
+        let mut tried = Vec::new();
+        loop {
+            let stored = store.newest()?;
+            let token = match &stored {
+                Some(token) if !tried.contains(token) => token.clone(),
+                _ => refresh_token.clone(),
+            };
+            let login = SalesforceLogin::RefreshToken {
+                client_id: client_id.clone(),
+                client_secret: client_secret.clone(),
+                refresh_token: token.clone(),
+            };
+            let answer = self.ask(&login).await?;
+            if answer.status.is_success() && stored.is_some_and(|stored| stored != token) {
+                store.rotated(&token)?;
+            }
+            if answer.status.is_success() || token == *refresh_token {
+                return Ok((login, answer));
+            }
+            tried.push(token);
+        }
+    }
+
+    /// One request for a session.
+    async fn ask(&self, login: &SalesforceLogin) -> Result<Answer> {
+        let url = self
+            .login_url
+            .join("/services/oauth2/token")
+            .map_err(|e| Error::config("the login address is no base for a URL").source(e))?;
+        let form = self.form(login)?;
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        let request = Request {
+            method: Method::POST,
+            url,
+            headers,
+            body: body.into(),
+            class: CallClass::SalesforceRest,
+            idempotent: true, // it makes a session; one too many does no harm
+            what: "log in to Salesforce",
+        };
+        self.http.fetch(request, None).await
     }
 
     fn form(&self, login: &SalesforceLogin) -> Result<Vec<(&'static str, String)>> {

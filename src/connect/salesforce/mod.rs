@@ -25,7 +25,8 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 
 use bytes::Bytes;
-use futures::TryStreamExt;
+use chrono::DateTime;
+use chrono::Utc;
 
 use crate::connect::http::Answer;
 use crate::connect::http::Backoff;
@@ -53,9 +54,11 @@ pub use login::Identity;
 pub use login::SalesforceLogin;
 pub use login::SalesforceSettings;
 pub use login::TokenStore;
+pub use refusal::is_not_offered_by_bulk;
 pub use rest::ApiUsage;
 pub use rest::Limit;
 pub use rest::Limits;
+pub use rest::RecordPage;
 
 use login::Session;
 use login::Sessions;
@@ -74,8 +77,11 @@ struct Inner {
     compress: bool,
     poll: PollPolicy,
     usage: Mutex<Option<ApiUsage>>,
-    describes: tokio::sync::Mutex<HashMap<String, Arc<Describe>>>,
+    describes: tokio::sync::Mutex<HashMap<String, Described>>,
 }
+
+/// When a describe was read, and what it said.
+type Described = (DateTime<Utc>, Arc<Describe>);
 
 /// One call of the API.
 struct Call<'a> {
@@ -150,15 +156,7 @@ impl SalesforceClient {
     /// A call whose whole answer is JSON.
     async fn call_json<T: serde::de::DeserializeOwned>(&self, call: Call<'_>) -> Result<T> {
         let what = call.what;
-        let answer = self.call(call).await?;
-        serde_json::from_slice(&answer.body).map_err(|e| {
-            Error::unavailable(format!(
-                "Salesforce was asked to {what} and gave an answer that cannot be read: {}",
-                crate::connect::http::excerpt(&answer.body)
-            ))
-            .hint("check that `domain` is the org's address; if it is, run the same command again")
-            .source(e)
-        })
+        read_json(&self.call(call).await?.body, what)
     }
 
     /// A call whose body is read as it comes.
@@ -189,8 +187,7 @@ impl SalesforceClient {
                     return Ok(Reply::Head(response));
                 }
                 let (status, headers) = (response.status(), response.headers().clone());
-                let chunks: Vec<Bytes> = self.inner.http.body(response).try_collect().await?;
-                Answer { status, headers, body: chunks.concat().into() }
+                Answer { status, headers, body: self.inner.http.what_came(response).await }
             };
             self.note_usage(&answer.headers);
             if !renewed && refusal::is_expired_session(&answer) {
@@ -257,6 +254,18 @@ impl fmt::Debug for SalesforceClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SalesforceClient").field("data_path", &self.inner.data_path).finish_non_exhaustive()
     }
+}
+
+/// The JSON of an answer to `what`. Somebody in between may have answered in HTML.
+fn read_json<T: serde::de::DeserializeOwned>(body: &[u8], what: &str) -> Result<T> {
+    serde_json::from_slice(body).map_err(|e| {
+        Error::unavailable(format!(
+            "Salesforce was asked to {what} and gave an answer that cannot be read: {}",
+            crate::connect::http::excerpt(body)
+        ))
+        .hint("check that `domain` is the org's address; if it is, run the same command again")
+        .source(e)
+    })
 }
 
 /// A name or id as one segment of a path.

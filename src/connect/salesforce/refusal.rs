@@ -41,6 +41,30 @@ pub(super) fn is_expired_session(answer: &Answer) -> bool {
     !NOT_CURED_BY_LOGIN.iter().any(|known| text.contains(known))
 }
 
+/// What the Bulk API says of objects that only REST reads.
+const NOT_BULK: [&str; 2] = ["not supported by the Bulk API", "does not support query"];
+
+/// Whether the Bulk API refused because it does not offer the object: REST may.
+pub fn is_not_offered_by_bulk(error: &Error) -> bool {
+    NOT_BULK.iter().any(|known| error.message().contains(known)) || has(error, "code", "INVALIDENTITY")
+}
+
+/// Whether an error has this place.
+pub(super) fn has(error: &Error, key: &str, value: &str) -> bool {
+    error.places().iter().any(|(name, text)| *name == key && text == value)
+}
+
+/// A query job that is not found was there before: it was deleted, or is too old.
+pub(super) fn job_gone(error: Error, id: &str) -> Error {
+    if !has(&error, "status", "404") {
+        return error.context("job", id);
+    }
+    Error::unavailable("the Salesforce query job is gone: somebody deleted it, or its results are older than 7 days")
+        .context("job", id)
+        .hint("run the same command again; it makes a new job")
+        .source(error)
+}
+
 /// The error for an answer of the API whose status is not good.
 pub(super) fn error(answer: &Answer, what: &'static str, now: DateTime<Utc>) -> Error {
     let errors: Vec<ApiError> = serde_json::from_slice(&answer.body)
@@ -76,12 +100,17 @@ pub(super) fn ruling(code: &str, message: &str, status: StatusCode, now: DateTim
     if message.contains("per 24 hrs") || message.contains("DailyBulkV2Query") {
         return (ErrorKind::Unavailable, Some(limit("bulk queries and their results")));
     }
+    if NOT_BULK.iter().any(|known| message.contains(known)) {
+        return hint(ErrorKind::Config, "the Bulk API does not offer this object or field: leave it out");
+    }
     match code {
         "REQUEST_LIMIT_EXCEEDED" if message.contains("Concurrent") => hint(
             ErrorKind::Unavailable,
             "too many long requests run in the org at once; run the same command again in a few minutes",
         ),
-        "REQUEST_LIMIT_EXCEEDED" | "TXN_SECURITY_METERING_ERROR" => (ErrorKind::Unavailable, Some(limit("API calls"))),
+        "REQUEST_LIMIT_EXCEEDED" | "LIMIT_EXCEEDED" | "EXCEEDED_QUOTA" | "TXN_SECURITY_METERING_ERROR" => {
+            (ErrorKind::Unavailable, Some(limit("API calls")))
+        }
         "INVALID_SESSION_ID" | "INVALID_AUTH_HEADER" => hint(
             ErrorKind::Access,
             "a fresh login was refused as well: check that the app's scopes include `api` and that the user may use it",
@@ -109,6 +138,10 @@ pub(super) fn ruling(code: &str, message: &str, status: StatusCode, now: DateTim
         "INVALID_QUERY_LOCATOR" => {
             hint(ErrorKind::Unavailable, "the result has gone; run the same command again, it makes a new query")
         }
+        "INVALIDJOBSTATE" => hint(
+            ErrorKind::Unavailable,
+            "somebody has ended the job meanwhile; run the same command again, it makes a new one",
+        ),
         _ => match status {
             StatusCode::CONFLICT => hint(
                 ErrorKind::Config,
@@ -125,7 +158,7 @@ pub(super) fn ruling(code: &str, message: &str, status: StatusCode, now: DateTim
             status if status.is_server_error() => {
                 hint(ErrorKind::Unavailable, "run the same command again; it resumes where this run stopped")
             }
-            StatusCode::BAD_REQUEST => (ErrorKind::Config, None),
+            StatusCode::BAD_REQUEST => hint(ErrorKind::Config, "correct `where` or the list of fields"),
             _ => hint(ErrorKind::Unavailable, "run the same command again"),
         },
     }

@@ -205,18 +205,11 @@ impl PageDecoder {
         let mut text = |index: usize| {
             self.cells.get(index).map(|span| shown(split::cell(bytes, *span, &mut self.scratch))).unwrap_or_default()
         };
-        let value = match text(index) {
-            empty if empty.is_empty() => "nothing".to_owned(),
-            value => format!("`{value}`"),
-        };
+        let value = text(index);
         let record = self.schema.index_of("Id").map(text).unwrap_or_default();
-        let field = self.schema.field(index).name();
         let wanted = self.columns.get(index).map_or("a value", Column::wanted);
-        Error::integrity(format!("field `{field}` of record {record} holds {value}, which is not {wanted}"))
+        bad_value(self.schema.field(index).name(), &record, &value, wanted)
             .context("row of the page", (self.counts.rows + self.rows as u64 + 1).to_string())
-            .hint(format!(
-                "nothing was landed; correct the record in Salesforce or leave `{field}` out of the job's fields"
-            ))
     }
 
     fn broken(&self, why: &str) -> Error {
@@ -227,6 +220,14 @@ impl PageDecoder {
         ))
         .hint("nothing was landed; run the same command again, and report it if it stays so")
     }
+}
+
+/// The error of a value that its field's type cannot hold.
+pub(super) fn bad_value(field: &str, record: &str, value: &str, wanted: &str) -> Error {
+    let value = if value.is_empty() { "nothing".to_owned() } else { format!("`{}`", shown(value.as_bytes())) };
+    Error::integrity(format!("field `{field}` of record {record} holds {value}, which is not {wanted}")).hint(format!(
+        "nothing was landed; correct the record in Salesforce or leave `{field}` out of the job's fields"
+    ))
 }
 
 /// The beginning of a value.

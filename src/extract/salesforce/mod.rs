@@ -1,4 +1,4 @@
-//! Salesforce objects as Arrow batches, by Bulk API 2.0.
+//! Salesforce objects as Arrow batches, by Bulk API 2.0, or by REST where the Bulk API does not offer the object.
 //!
 //! ```text
 //!  SourceRequest ─▶ prepare ─▶ Prepared { soql, schema } ─▶ read ─▶ Reading: stream of RecordBatch
@@ -25,6 +25,7 @@ mod columns;
 mod decode;
 mod prepare;
 mod read;
+mod records;
 mod soql;
 mod types;
 

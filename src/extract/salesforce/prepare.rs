@@ -287,7 +287,11 @@ fn is_unknown(error: &Error) -> bool {
 }
 
 async fn unknown_object(describes: &dyn Describes, object: &str, cause: Error) -> Error {
-    let names = describes.names().await.unwrap_or_default();
+    // If not even the list can be read, or has the name, the object is not what is wrong.
+    let Ok(names) = describes.names().await else { return cause };
+    if names.iter().any(|name| name == object) {
+        return cause;
+    }
     let error = Error::config(format!("there is no object `{object}`, or the user of this login may not see it"))
         .context("object", object);
     match nearest(object, names.iter().map(String::as_str)) {

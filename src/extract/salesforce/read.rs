@@ -4,6 +4,8 @@
 //! downloads, decodes and hands on. Pages come from links where the org offers them; else each page's head names the
 //! next, which is opened while the one before is still being read. A channel of a few batches joins them to the
 //! reader, so a slow reader slows the download and memory stays bounded.
+//!
+//! An object that the Bulk API does not offer is read by REST, page after page.
 
 use std::collections::HashSet;
 use std::collections::VecDeque;
@@ -23,15 +25,18 @@ use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinError;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::connect::salesforce::ResultPage;
 use crate::connect::salesforce::SalesforceClient;
+use crate::connect::salesforce::is_not_offered_by_bulk;
 use crate::error::Error;
 use crate::error::Result;
 
 use super::decode::PageCounts;
 use super::decode::PageDecoder;
 use super::prepare::Prepared;
+use super::records;
 
 /// Batches between the pages and the reader.
 const CHANNEL: usize = 4;
@@ -84,7 +89,7 @@ impl ReadReport {
 /// The rows of a query job. Dropping it stops the requests, ends the job and deletes it.
 pub struct Reading {
     client: SalesforceClient,
-    job: String,
+    job: Option<String>,
     batches: mpsc::Receiver<Result<RecordBatch>>,
     shared: Arc<Shared>,
     driver: JoinSet<()>,
@@ -104,35 +109,62 @@ struct Shared {
 /// Starts the query job; the rows come with the stream.
 pub async fn read(client: &SalesforceClient, prepared: &Prepared, options: ReadOptions) -> Result<Reading> {
     // queryAll also gives the rows in the recycle bin, which are landed as deletions
-    let job = client.create_query_job(&prepared.soql, true).await.map_err(|e| e.context("object", &prepared.object))?;
+    let job = match client.create_query_job(&prepared.soql, true).await {
+        Ok(job) => Some(job),
+        Err(e) if is_not_offered_by_bulk(&e) => None,
+        Err(e) => return Err(e.context("object", &prepared.object)),
+    };
     let (sender, batches) = mpsc::channel(CHANNEL);
     let shared = Arc::new(Shared::default());
-    let work = Work {
-        client: client.clone(),
-        job: job.clone(),
-        prepared: prepared.clone(),
-        options: ReadOptions { parallel: options.parallel.max(1), page_rows: options.page_rows.max(1), ..options },
-        sender,
-    };
-    let mut driver = JoinSet::new();
-    let seen = Arc::clone(&shared);
-    driver.spawn(async move {
-        let outcome = work.run(&seen).await;
-        clear_up(&work.client, &work.job, outcome.is_err()).await;
+    let (client, prepared, seen, made) = (client.clone(), prepared.clone(), Arc::clone(&shared), job.clone());
+    let mut reading = Reading { client: client.clone(), job, batches, shared, driver: JoinSet::new(), over: false };
+    reading.driver.spawn(async move {
+        let by_job = match made {
+            None => None,
+            Some(job) => {
+                let options =
+                    ReadOptions { parallel: options.parallel.max(1), page_rows: options.page_rows.max(1), ..options };
+                let (client, prepared) = (client.clone(), prepared.clone());
+                let work = Work { client, job, prepared, options, sender: sender.clone() };
+                let outcome = work.run(&seen).await;
+                clear_up(&work.client, &work.job, outcome.is_err()).await;
+                Some(outcome)
+            }
+        };
+        let outcome = match by_job {
+            Some(Err(e)) if is_not_offered_by_bulk(&e) => by_rest(&client, &prepared, options, &sender, &seen).await,
+            None => by_rest(&client, &prepared, options, &sender, &seen).await,
+            Some(outcome) => outcome,
+        };
         seen.cleared.store(true, Ordering::Release);
         match outcome {
             Ok(()) => seen.complete.store(true, Ordering::Release),
             // The reader may have gone, then nobody wants the error.
-            Err(e) => drop(work.sender.send(Err(e)).await),
+            Err(e) => drop(sender.send(Err(e)).await),
         }
     });
-    Ok(Reading { client: client.clone(), job, batches, shared, driver, over: false })
+    Ok(reading)
+}
+
+/// Reads the rows by REST.
+async fn by_rest(
+    client: &SalesforceClient,
+    prepared: &Prepared,
+    options: ReadOptions,
+    sender: &mpsc::Sender<Result<RecordBatch>>,
+    shared: &Shared,
+) -> Result<()> {
+    tracing::info!(object = prepared.object, "The Bulk API does not offer the object; it is read by REST.");
+    let add = |page| shared.report.lock().unwrap_or_else(PoisonError::into_inner).add(page);
+    records::read(client, prepared, options.batch_rows, sender, add)
+        .await
+        .map_err(|e| e.context("object", &prepared.object))
 }
 
 impl Reading {
-    /// The job's id, for whoever sweeps up after a crash.
-    pub fn job_id(&self) -> &str {
-        &self.job
+    /// The job's id, for whoever sweeps up after a crash; `None` where there is no job, as the rows come by REST.
+    pub fn job_id(&self) -> Option<&str> {
+        self.job.as_deref()
     }
 
     /// What was read. Whole only after the stream has ended without an error.
@@ -143,8 +175,10 @@ impl Reading {
     /// Stops, and waits until the job is ended and deleted.
     pub async fn close(mut self) {
         self.driver.shutdown().await;
-        if !self.shared.cleared.swap(true, Ordering::AcqRel) {
-            clear_up(&self.client, &self.job, true).await;
+        if !self.shared.cleared.swap(true, Ordering::AcqRel)
+            && let Some(job) = &self.job
+        {
+            clear_up(&self.client, job, true).await;
         }
     }
 }
@@ -165,8 +199,8 @@ impl Stream for Reading {
             Poll::Ready(None) => {
                 self.over = true;
                 let complete = self.shared.complete.load(Ordering::Acquire);
-                let broken =
-                    || Error::bug("reading from Salesforce stopped without a reason").context("job", &self.job);
+                let job = self.job.as_deref().unwrap_or("none");
+                let broken = || Error::bug("reading from Salesforce stopped without a reason").context("job", job);
                 Poll::Ready((!complete).then(|| Err(broken())))
             }
             Poll::Pending => Poll::Pending,
@@ -181,8 +215,10 @@ impl Drop for Reading {
             return;
         }
         // This outlives its owner on purpose: it is what the owner leaves behind. It ends by itself.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let (client, job) = (self.client.clone(), std::mem::take(&mut self.job));
+        if let Ok(runtime) = tokio::runtime::Handle::try_current()
+            && let Some(job) = self.job.take()
+        {
+            let client = self.client.clone();
             runtime.spawn(async move { clear_up(&client, &job, true).await });
         }
     }
@@ -236,10 +272,10 @@ impl Work {
             .ok_or_else(|| self.integrity("Salesforce did not say how many rows it found".to_owned()))?;
         let mut source = self.pages(counted).await?;
         let mut tasks: JoinSet<Result<PageCounts>> = JoinSet::new();
-        let mut seen = HashSet::new();
+        let (mut seen, mut lists) = (HashSet::new(), HashSet::new());
         loop {
             while tasks.len() < self.options.parallel
-                && let Some(place) = self.next_place(&mut source).await?
+                && let Some(place) = self.next_place(&mut source, &mut lists).await?
             {
                 if let Place::Locator(name) | Place::Link(name) = &place
                     && !seen.insert(name.clone())
@@ -280,15 +316,15 @@ impl Work {
         Ok(Pages::Walk(Some(Place::First)))
     }
 
-    async fn next_place(&self, source: &mut Pages) -> Result<Option<Place>> {
+    async fn next_place(&self, source: &mut Pages, lists: &mut HashSet<String>) -> Result<Option<Place>> {
         match source {
             Pages::Walk(next) => Ok(next.take()),
             Pages::Links(links, next) => {
-                if links.is_empty()
+                while links.is_empty()
                     && let Some(path) = next.take()
                 {
                     let more = self.client.more_result_links(&path).await?;
-                    if more.next.as_deref() == Some(path.as_str()) {
+                    if !lists.insert(path) {
                         return Err(self.integrity("Salesforce named the same list of pages twice".to_owned()));
                     }
                     links.extend(more.pages);
@@ -317,7 +353,9 @@ impl Work {
             let place_words = format!("{place:?}");
             let mut opened = opened;
             let mut handed_on = 0;
+            let mut said = None;
             let mut tried = 0;
+            let started = Instant::now();
             let mut backoff = client.backoff();
             loop {
                 tried += 1;
@@ -325,15 +363,32 @@ impl Work {
                     Some(page) => page,
                     None => open(&client, &job, &place, options.page_rows).await?,
                 };
+                if tried > 1 && page.rows != said {
+                    return Err(Error::integrity(
+                        "Salesforce gave another page of results when asked for the same again",
+                    )
+                    .context("object", object)
+                    .context("job", job)
+                    .hint("nothing was landed; run the same command again"));
+                }
+                said = page.rows;
                 match one_page(page, PageDecoder::new(&schema, options.batch_rows)?, &sender, &mut handed_on).await {
                     Ok(counts) => return Ok(counts),
                     Err(Broken::Cut(e)) if tried < client.tries() => {
                         tracing::warn!(job, page = place_words, tries = tried, "Reading the page again: {e}.");
                         tokio::time::sleep(backoff.next_wait()).await;
                     }
-                    Err(Broken::Cut(e) | Broken::Wrong(e)) => {
-                        return Err(e.context("object", object).context("job", job));
+                    Err(Broken::Cut(e)) => {
+                        let sentence = format!(
+                            "could not read a page of results in {tried} tries and {:.1} s; the last: {e}",
+                            started.elapsed().as_secs_f64()
+                        );
+                        return Err(Error::unavailable(sentence)
+                            .context("object", object)
+                            .context("job", job)
+                            .hint("nothing was landed; run the same command again"));
                     }
+                    Err(Broken::Wrong(e)) => return Err(e.context("object", object).context("job", job)),
                 }
             }
         }
@@ -355,7 +410,7 @@ async fn open(client: &SalesforceClient, job: &str, place: &Place, page_rows: u3
     match place {
         Place::First => client.result_page(job, None, page_rows).await,
         Place::Locator(locator) => client.result_page(job, Some(locator), page_rows).await,
-        Place::Link(path) => client.result_link(path).await,
+        Place::Link(path) => client.result_link(job, path).await,
     }
 }
 

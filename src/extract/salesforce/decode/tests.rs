@@ -137,6 +137,41 @@ proptest! {
     }
 }
 
+/// The values of the nastiest page, one a row.
+const NASTIEST: [&str; 15] =
+    ["NA", "#N/A", "  ", "\n", "\r\n", "\r", "\"", "\"\"", "\",\"\n\"", ",", "שלום", "👩‍👩‍👧", "\u{feff}x", "\\", "a\0b"];
+
+#[test]
+fn every_split_of_the_bytes_gives_the_same_rows() {
+    let schema = text_schema(3);
+    for end in ["\n", "\r\n"] {
+        let rows: Vec<_> = NASTIEST
+            .iter()
+            .zip(NASTIEST.iter().rev())
+            .map(|(one, other)| vec![ID.to_owned(), (*one).to_owned(), (*other).to_owned()])
+            .collect();
+        let page = csv(&["Id", "Text1", "Text2"], &rows, end);
+        let (whole, counts) = decode(&schema, &page, page.len(), 4).unwrap();
+        let wanted = texts(&whole);
+        assert_eq!(wanted[4][1].as_deref(), Some("\r\n"));
+        // Two pieces, wherever the border is; three, for every pair of borders of the first record and its neighbours.
+        let pairs = (1..page.len()).map(|at| [at, page.len()]);
+        let triples = (1..120).flat_map(|first| (first..120).map(move |second| [first, second]));
+        for [first, second] in pairs.chain(triples) {
+            let mut decoder = PageDecoder::new(&schema, 4).unwrap();
+            let mut batches = Vec::new();
+            for piece in [&page[..first], &page[first..second], &page[second..]] {
+                decoder.feed(piece, &mut batches).unwrap();
+            }
+            assert_eq!(decoder.finish(&mut batches).unwrap(), counts, "cut at {first} and {second}");
+            assert_eq!(texts(&batches), wanted, "cut at {first} and {second}");
+        }
+        for chunk in 1..40 {
+            assert_eq!(texts(&decode(&schema, &page, chunk, 4).unwrap().0), wanted, "chunks of {chunk}");
+        }
+    }
+}
+
 #[test]
 fn the_longest_text_areas_keep_their_length_and_batches_their_bounds() {
     let long = "ü\"\n".repeat(131_072 / 3) + "xy";

@@ -1,0 +1,135 @@
+//! Values survive exactly: written into the org by REST, extracted in bulk, landed as Parquet, read back by `sf2gs sql`.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use serde_json::json;
+use sf2gs::sandbox::salesforce::OrgOptions;
+
+use crate::support::scene::Scene;
+use crate::support::visitor::Visitor;
+
+/// Texts that are something else to somebody on the way.
+fn texts() -> Vec<String> {
+    let mut texts: Vec<String> = [
+        "NA",
+        "N/A",
+        "None",
+        "NULL",
+        "null",
+        "NaN",
+        "#N/A",
+        "true",
+        "0",
+        "-0",
+        "1e5",
+        "=1+1",
+        "\\N",
+        "\\n",
+        "\\",
+        "''",
+        "  both ends  ",
+        "\ttab\t",
+        "line\nbreak",
+        "line\r\nbreak",
+        "line\rbreak",
+        "\r\n",
+        "\n",
+        "\"",
+        "\"\"",
+        "\"\"\"",
+        "a \"lone\" quote\", and more",
+        ",",
+        ",,\"",
+        "\"\n\",\"\r\n",
+        "👩‍👩‍👧‍👦🏳️‍🌈",
+        "שלום עולם",
+        "مرحبا \u{202e}بالعالم",
+        "東京都",
+        "e\u{301} é",
+        "\u{feff}mark",
+        "\u{a0}\u{200b}\u{2028}\u{2029}",
+        "\u{1}\u{1f}\u{7f}",
+        "\u{fffd}\u{10ffff}",
+        "001bm00000NMK67",
+        "2024-02-30",
+        "{\"a\":1}",
+        "<b>&amp;</b>",
+        "%_%",
+        "; DROP TABLE x; --",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    texts.push("a\0b\0\0c".to_owned());
+    texts.push("x".repeat(32_000));
+    texts.push("ü\"\n".repeat(32_000 / 3));
+    texts
+}
+
+/// An org with `rows` accounts and these records, each made by REST; what the org then says of them, by id.
+fn org_with(object: &str, records: &[Value]) -> (Scene, BTreeMap<String, Value>) {
+    let org = OrgOptions { users: 5, accounts: 3, contacts: 0, page_rows: 7, clean: true, ..OrgOptions::default() };
+    let scene = Scene::with(org, |_| {});
+    let said = scene.block_on(async {
+        let visitor = Visitor::of(&scene.org);
+        let mut said = BTreeMap::new();
+        for record in records {
+            let id = visitor.create(object, record).await;
+            said.insert(id.clone(), visitor.read(object, &id).await);
+        }
+        said
+    });
+    (scene, said)
+}
+
+/// Has `job` extract these fields, runs it and gives the landed rows by id.
+fn landed(scene: &Scene, job: &str, object: &str, fields: &[&str]) -> BTreeMap<String, Value> {
+    let file = scene.path().join(format!("pipelines/{job}.toml"));
+    let text = std::fs::read_to_string(&file).unwrap();
+    let names = fields.iter().map(|field| format!("\"{field}\", ")).collect::<String>();
+    let wider = text.replacen("fields = [", &format!("fields = [{names}"), 1);
+    assert_ne!(text, wider);
+    std::fs::write(&file, wider).unwrap();
+    // The org's clock is ahead, so that the records lie before the window's end.
+    scene.control(
+        url::Url::parse(scene.org.url()).unwrap().join("/__sandbox/clock").unwrap(),
+        Some(json!({ "advance_seconds": 600 })),
+    );
+    let ran = scene.run(&["run", job, "--land-only"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let columns = fields.iter().map(|field| format!(", \"{field}\"")).collect::<String>();
+    let query = format!("SELECT \"Id\"{columns} FROM lake.salesforce.{}", object.to_lowercase());
+    let ran = scene.run(&["sql", &query, "--format", "ndjson"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let row = |line: &str| {
+        let row: Value = serde_json::from_str(line).unwrap();
+        (row["Id"].as_str().unwrap().to_owned(), row)
+    };
+    ran.stdout.lines().map(row).collect()
+}
+
+#[test]
+fn texts_survive() {
+    let texts = texts();
+    let records: Vec<_> = texts
+        .iter()
+        .enumerate()
+        .map(|(at, text)| json!({ "Name": format!("case {at}"), "Description": text }))
+        .collect();
+    let (scene, said) = org_with("Account", &records);
+    let landed = landed(&scene, "company_sync", "Account", &["Description"]);
+    let mut nuls = 0;
+    for (id, record) in &said {
+        let text = record["Description"].as_str().unwrap();
+        nuls += text.matches('\0').count();
+        assert_eq!(landed[id]["Description"].as_str(), Some(text.replace('\0', "").as_str()), "{}", record["Name"]);
+    }
+    // What the org keeps is what was written; only then is the comparison worth something.
+    let kept: Vec<&str> = said.values().map(|record| record["Description"].as_str().unwrap()).collect();
+    for text in &texts {
+        assert!(kept.contains(&text.as_str()) || kept.contains(&text.trim()), "the org has lost {text:?}");
+    }
+    assert_eq!(nuls, 3);
+    let steps = scene.run(&["sql", "SELECT detail FROM activity.steps WHERE step = 'extract'", "--format", "ndjson"]);
+    assert!(steps.stdout.contains("\\\"nul_bytes\\\":3"), "{}", steps.stdout);
+}
