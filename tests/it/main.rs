@@ -3,6 +3,10 @@
 #![cfg(test)]
 
 mod config;
+mod conformance;
+mod conformance_faults;
+mod conformance_time;
+mod conformance_values;
 mod connect_http;
 mod connect_salesforce;
 mod crash;

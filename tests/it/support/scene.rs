@@ -80,6 +80,18 @@ impl Scene {
         self.folder.path()
     }
 
+    /// A copy of the project as it is now, in a folder of its own.
+    pub(crate) fn copy(&self) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        copy(self.path(), folder.path());
+        folder
+    }
+
+    /// Does `work` on the runtime of the sandboxes.
+    pub(crate) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+
     /// The program, pointed at the project.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sf2gs"));
@@ -182,6 +194,19 @@ impl Scene {
         }
         contents.sort();
         contents
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::create_dir_all(&target).unwrap();
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), &target).unwrap();
+        }
     }
 }
 
