@@ -168,7 +168,7 @@ fn cases() -> Vec<Case> {
     );
     case(
         "session ends before every other page".into(),
-        Way::Links,
+        Way::Walk,
         (0..3).map(|n| order(PAGE, n * 2, Some(1), &json!("session-ends"))).collect(),
         Whole,
     );

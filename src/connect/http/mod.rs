@@ -41,6 +41,7 @@ pub use retry::Randomness;
 pub use retry::RetryPolicy;
 pub use text::excerpt;
 pub use text::redacted;
+pub use text::status_words;
 
 use retry::Ruling;
 
@@ -309,7 +310,7 @@ impl Http {
 
     /// Status and words of an answer that is not returned.
     async fn last_words(&self, response: reqwest::Response) -> String {
-        format!("{}, {}", response.status(), excerpt(&self.what_came(response).await))
+        format!("{}, {}", status_words(response.status()), excerpt(&self.what_came(response).await))
     }
 
     fn failure(&self, request: &Request, tried: u32, started: Instant, last: &str) -> Error {

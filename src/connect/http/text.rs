@@ -1,5 +1,6 @@
 //! Remote words made fit for an error message: URLs without secrets, bodies in one line.
 
+use reqwest::StatusCode;
 use reqwest::Url;
 
 /// The longest excerpt of a body.
@@ -18,6 +19,14 @@ pub fn redacted(url: &Url) -> String {
         text.push_str("=…");
     }
     text
+}
+
+/// A status with its name, where it has one: Salesforce's edge also sends 420.
+pub fn status_words(status: StatusCode) -> String {
+    match status.canonical_reason() {
+        Some(name) => format!("{} {name}", status.as_u16()),
+        None => status.as_u16().to_string(),
+    }
 }
 
 /// A body in one short line. Of an HTML page, which both systems' edges send for 414, 431 and 502, the title.

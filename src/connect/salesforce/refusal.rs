@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::connect::http::Answer;
 use crate::connect::http::StatusCode;
 use crate::connect::http::excerpt;
+use crate::connect::http::status_words;
 use crate::error::Error;
 use crate::error::ErrorKind;
 
@@ -168,7 +169,7 @@ pub(super) fn ruling(code: &str, message: &str, status: StatusCode, now: DateTim
 fn by_status(answer: &Answer, what: &'static str) -> Error {
     let said = excerpt(&answer.body);
     let error = |kind| {
-        Error::new(kind, format!("Salesforce did not {what}: {}, {said}", answer.status))
+        Error::new(kind, format!("Salesforce did not {what}: {}, {said}", status_words(answer.status)))
             .context("status", answer.status.as_u16().to_string())
     };
     match answer.status {
@@ -196,7 +197,7 @@ pub(super) fn login_error(answer: &Answer, login_url: &str) -> Error {
     let Ok(refused) = serde_json::from_slice::<OAuthError>(&answer.body) else {
         return Error::new(
             if answer.status.is_server_error() { ErrorKind::Unavailable } else { ErrorKind::Access },
-            format!("the login at {login_url} was refused: {}, {}", answer.status, excerpt(&answer.body)),
+            format!("the login at {login_url} was refused: {}, {}", status_words(answer.status), excerpt(&answer.body)),
         )
         .hint("check that `domain` is the org's address");
     };
