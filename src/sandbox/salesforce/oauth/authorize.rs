@@ -76,8 +76,8 @@ pub(in super::super) struct Code {
 }
 
 impl Asked {
-    fn read(org: &Org, query: &Form) -> Result<Self, Response> {
-        let page = |refusal: Refusal| pages::error(refusal);
+    fn read(org: &Org, query: &Form) -> Result<Self, Box<Response>> {
+        let page = |refusal: Refusal| Box::new(pages::error(refusal));
         let id = value(query, "client_id").unwrap_or_default();
         let app = org.apps.iter().position(|app| app.client_id == id);
         let app = app.ok_or_else(|| page(("invalid_client_id", "client identifier invalid")))?;
@@ -88,7 +88,7 @@ impl Asked {
             redirect.ok_or_else(|| page(("redirect_uri_mismatch", "redirect_uri must match configuration")))?;
 
         let state = value(query, "state").map(str::to_owned);
-        let back = |refusal: Refusal| send_back(&redirect, state.as_deref(), Err(refusal));
+        let back = |refusal: Refusal| Box::new(send_back(&redirect, state.as_deref(), Err(refusal)));
         if value(query, "response_type") != Some("code") {
             return Err(back(("unsupported_response_type", "response type is not supported")));
         }
@@ -138,7 +138,7 @@ pub(super) fn authorize(org: &Org, headers: &HeaderMap, mut query: Form, body: &
     query.extend(form_urlencoded::parse(body).into_owned());
     let asked = match Asked::read(org, &query) {
         Ok(asked) => asked,
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
     match browser(org, headers).filter(|_| !prompts(&query, "login")) {
         Some(user) => ask(org, asked, user),
@@ -160,11 +160,11 @@ fn wait(org: &Org, asked: Asked) -> String {
 }
 
 /// What the page with this number was about; it is used up.
-fn came_back(org: &Org, form: &Form) -> Result<Asked, Response> {
+fn came_back(org: &Org, form: &Form) -> Result<Asked, Box<Response>> {
     let now = org.clock.now();
     let page = lock(&org.logins).pages.remove(value(form, "request").unwrap_or_default());
     let page = page.filter(|page| page.until > now);
-    let lost = || pages::error(("invalid_request", "this page is too old, or was sent already"));
+    let lost = || Box::new(pages::error(("invalid_request", "this page is too old, or was sent already")));
     page.map(|page| page.asked).ok_or_else(lost)
 }
 
@@ -185,7 +185,7 @@ pub(super) fn login(org: &Org, scheme: Scheme, body: &[u8]) -> Response {
     let form: Form = form_urlencoded::parse(body).into_owned().collect();
     let asked = match came_back(org, &form) {
         Ok(asked) => asked,
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
     let username = value(&form, "username").unwrap_or_default();
     let Some(user) = org.log_in(username, value(&form, "pw").unwrap_or_default()) else {
@@ -207,7 +207,7 @@ pub(super) fn approve(org: &Org, headers: &HeaderMap, body: &[u8]) -> Response {
     let form: Form = form_urlencoded::parse(body).into_owned().collect();
     let asked = match came_back(org, &form) {
         Ok(asked) => asked,
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
     let Some(user) = browser(org, headers) else { return pages::login(&wait(org, asked), "", None) };
     match value(&form, "decision") {

@@ -1,7 +1,5 @@
 //! The pages that a person sees in the web-server flow: login, consent, and what went wrong.
 
-use std::fmt::Write;
-
 use axum::http::HeaderValue;
 use axum::http::StatusCode;
 use axum::http::header::CACHE_CONTROL;
@@ -53,14 +51,9 @@ fn page(status: StatusCode, title: &str, content: &str) -> Response {
 
 /// Asks for user name and password.
 pub(super) fn login(id: &str, username: &str, error: Option<&str>) -> Response {
-    let mut content = String::new();
-    if let Some(error) = error {
-        // Writing to a string cannot fail.
-        write!(content, "<p role=\"alert\" id=\"error\">{}</p>\n", escaped(error)).ok();
-    }
-    write!(
-        content,
-        "<form method=\"post\" action=\"/services/oauth2/authorize/login\" id=\"login_form\">\n\
+    let error = error.map(|text| format!("<p role=\"alert\" id=\"error\">{}</p>\n", escaped(text))).unwrap_or_default();
+    let content = format!(
+        "{error}<form method=\"post\" action=\"/services/oauth2/authorize/login\" id=\"login_form\">\n\
          <input type=\"hidden\" name=\"request\" value=\"{}\">\n\
          <label for=\"username\">Username</label>\n\
          <input type=\"text\" id=\"username\" name=\"username\" value=\"{}\" autocomplete=\"username\" required>\n\
@@ -69,8 +62,7 @@ pub(super) fn login(id: &str, username: &str, error: Option<&str>) -> Response {
          <button type=\"submit\" id=\"Login\" name=\"Login\" value=\"Log In\">Log In</button>\n</form>\n",
         escaped(id),
         escaped(username)
-    )
-    .ok();
+    );
     page(StatusCode::OK, "Log in to the sandbox org", &content)
 }
 
