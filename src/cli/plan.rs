@@ -107,8 +107,8 @@ fn costs_batch(costs: &[RouteCost]) -> Result<RecordBatch> {
         ("rows_per_call", numbers(costs, |cost| cost.rows_per_call)),
         ("calls", numbers(costs, |cost| cost.ours.calls)),
         ("hours", hours(|cost| cost.ours.hours)),
-        ("diff_only_calls", numbers(costs, |cost| cost.diff_only.calls)),
-        ("diff_only_hours", hours(|cost| cost.diff_only.hours)),
+        ("diff_calls", numbers(costs, |cost| cost.diff_only.calls)),
+        ("diff_hours", hours(|cost| cost.diff_only.hours)),
         ("naive_calls", numbers(costs, |cost| cost.naive.calls)),
         ("naive_hours", hours(|cost| cost.naive.hours)),
     ])

@@ -28,12 +28,19 @@ use datafusion::physical_plan::statistics::StatisticsContext;
 /// Below this many rows the engine's own choice is as good or better.
 const FEW: usize = 50_000;
 
-/// The session's state for a statement over `source`: as it is where there are few rows, else with the rule.
-pub(super) async fn state_for(ctx: &SessionContext) -> Result<SessionState> {
-    let source = ctx.table("source").await?.create_physical_plan().await?;
-    let counted = StatisticsContext::new().compute(source.as_ref(), &StatisticsArgs::new())?;
-    match counted.num_rows.get_value() {
-        Some(rows) if *rows < FEW => Ok(ctx.state()),
+/// The session's state for a statement over `source` of so many `rows`: as it is where they are few, else with the rule.
+/// Where nobody has counted them the tables' statistics may know.
+pub(super) async fn state_for(ctx: &SessionContext, rows: Option<usize>) -> Result<SessionState> {
+    let rows = match rows {
+        Some(rows) => Some(rows),
+        None => {
+            let source = ctx.table("source").await?.create_physical_plan().await?;
+            let counted = StatisticsContext::new().compute(source.as_ref(), &StatisticsArgs::new())?;
+            counted.num_rows.get_value().copied()
+        }
+    };
+    match rows {
+        Some(rows) if rows < FEW => Ok(ctx.state()),
         _ => Ok(streaming(ctx.state())),
     }
 }
@@ -121,7 +128,7 @@ mod tests {
     #[tokio::test]
     async fn many_rows_stream_past_what_is_held_and_the_answer_is_the_same() {
         let ctx = session(FEW as i64);
-        let state = state_for(&ctx).await.unwrap();
+        let state = state_for(&ctx, None).await.unwrap();
         let joins = joins(state.clone()).await;
         assert!(joins.len() == 2 && joins.iter().all(|join| join.contains("mode=CollectLeft")), "{joins:?}");
         for kind in ["join_type=Right,", "join_type=RightAnti,"] {
@@ -137,7 +144,9 @@ mod tests {
 
     #[tokio::test]
     async fn few_rows_are_the_engines_to_place() {
-        let state = state_for(&session(100)).await.unwrap();
-        assert!(state.config().options().optimizer.join_reordering);
+        for (rows, told) in [(100, None), (FEW as i64, Some(100))] {
+            let state = state_for(&session(rows), told).await.unwrap();
+            assert!(state.config().options().optimizer.join_reordering);
+        }
     }
 }

@@ -122,6 +122,14 @@ impl MatchPlan {
     /// # Errors
     /// Whatever the session meets while it reads the tables.
     pub async fn verdicts(&self, ctx: &SessionContext) -> Result<DataFrame> {
+        self.verdicts_of(ctx, None).await
+    }
+
+    /// The same where the number of rows in `source` is known.
+    ///
+    /// # Errors
+    /// Whatever the session meets while it reads the tables.
+    pub async fn verdicts_of(&self, ctx: &SessionContext, rows: Option<usize>) -> Result<DataFrame> {
         for table in &self.tables {
             let frame = ctx.sql(&table.sql).await?;
             let task = ctx.task_ctx();
@@ -138,7 +146,7 @@ impl MatchPlan {
             };
             ctx.register_table(table.name.as_str(), provider)?;
         }
-        let state = hold::state_for(ctx).await?;
+        let state = hold::state_for(ctx, rows).await?;
         let query = state.create_logical_plan(&self.query).await?;
         let frame = DataFrame::new(state, query);
         let typed = frame.schema().fields().iter().map(|field| {

@@ -39,6 +39,8 @@ pub(super) enum Candidates<'a> {
 pub(super) struct Decision {
     pub(super) session: SessionContext,
     pub(super) plan: MatchPlan,
+    /// How many rows the plan looks at, where that is known without counting.
+    rows: Option<usize>,
 }
 
 impl Decision {
@@ -78,6 +80,10 @@ impl Decision {
     ) -> Result<Self> {
         let session = world.engine.session();
         matching::register(&session);
+        let rows = match candidates {
+            Candidates::Only(ids) => Some(ids.len()),
+            Candidates::Extract { .. } | Candidates::Everything => None,
+        };
         let columns = source_columns(source);
         register_source(&session, job, source, &columns, candidates).await?;
         let mut schemas = BTreeMap::new();
@@ -91,17 +97,17 @@ impl Decision {
         let schema = with_metadata(&schema, source.schema());
         let person_key = job.target.person_key();
         let plan = compile(&MatchInputs { job, source: &schema, mirrors: &schemas, person_key: &person_key })?;
-        Ok(Self { session, plan })
+        Ok(Self { session, plan, rows })
     }
 
     /// Runs the plan.
     pub(super) async fn stream(&self) -> Result<SendableRecordBatchStream> {
-        Ok(self.plan.verdicts(&self.session).await?.execute_stream().await?)
+        Ok(self.plan.verdicts_of(&self.session, self.rows).await?.execute_stream().await?)
     }
 
     /// Makes the verdicts a table of the session.
     pub(super) async fn register_verdicts(&self, name: &str) -> Result<()> {
-        let frame = self.plan.verdicts(&self.session).await?;
+        let frame = self.plan.verdicts_of(&self.session, self.rows).await?;
         self.session.register_table(name, frame.into_view())?;
         Ok(())
     }

@@ -32,6 +32,9 @@ use super::world::World;
 
 /// Rows modified this shortly before the last look are read again: the tenant may have shown them late.
 const OVERLAP: TimeDelta = TimeDelta::seconds(10);
+/// The same where only our own answered writes are looked for: what is missed costs a reference until the next run, which
+/// reads the longer overlap. Two clocks may be three seconds apart without being noticed.
+const OWN_OVERLAP: TimeDelta = TimeDelta::seconds(3);
 /// Share of a table's base that changes may reach before they are folded in.
 pub(super) const COMPACT_AT: f64 = 0.2;
 /// `record_delete_log` keeps 15 days (gainsight-api §2.6); one day is left as margin.
@@ -142,7 +145,7 @@ async fn plan<'a>(
         .as_ref()
         .filter(|state| how != Refresh::Whole && wanted.iter().all(|field| state.fields.contains(field)))
         .filter(|state| started - state.refreshed_until < DELETE_LOG_REACH)
-        .map(|state| state.refreshed_until - OVERLAP)
+        .map(|state| state.refreshed_until - if how == Refresh::OwnWrites { OWN_OVERLAP } else { OVERLAP })
         .filter(|_| known.is_some());
     let fields = match (&since, state) {
         // The fields that the mirror has already stay, so that its schema does not change back and forth.

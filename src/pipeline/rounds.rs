@@ -12,7 +12,7 @@
 //! # Promises
 //! * A row is held only if it is new, alone in writing its record, and all that it waits for may come later.
 //! * Each held row is in exactly one round, after all rows that it waits for, as far as these do not wait for it.
-//! * Where rows wait for each other, or in more than [`MOST`] generations, the last of them need their reference set
+//! * Rows that wait for each other, and generations that are not worth a round of their own, need their reference set
 //!   afterwards; [`Rounds::refer`] names them.
 
 use std::collections::HashMap;
@@ -32,8 +32,11 @@ use datafusion::arrow::datatypes::Int64Type;
 use crate::error::Error;
 use crate::error::Result;
 
-/// Most rounds: each reads back what the one before has made.
+/// Most rounds.
 const MOST: usize = 6;
+
+/// A round reads back what the one before has made, and decides anew: one held row in so many must gain by it.
+const WORTH: usize = 10;
 
 /// A key that a record answers to or waits for, with the place of its lookup among the job's.
 type Key = (usize, i64);
@@ -133,12 +136,17 @@ impl Family {
             }
         }
         let (generations, circular) = self.held.generations(&becomes);
+        let of = |generation: usize| generations.iter().filter(|one| **one == generation).count();
+        let mut last = 1;
+        while last < MOST && of(last + 1) * WORTH >= generations.len().max(1) {
+            last += 1;
+        }
         let mut rounds: Vec<StringBuilder> = Vec::new();
         for (row, id) in self.held.ids.finish().iter().flatten().enumerate() {
             let generation = generations[row];
-            let round = generation.min(MOST) - 1;
+            let round = generation.min(last) - 1;
             found.first_has_parents |= round == 0 && self.held.of(row).iter().any(|(_, key)| sent(key));
-            if generation > MOST || circular.contains(&row) {
+            if generation > last || circular.contains(&row) {
                 found.refer.insert(id.to_owned());
             }
             if rounds.len() <= round {
@@ -278,13 +286,15 @@ mod tests {
         assert_eq!(rounds.rounds.iter().map(StringArray::len).collect::<Vec<_>>(), [1, 1, 1]);
         assert_eq!((rounds.refer.len(), rounds.first_has_parents), (1, false));
 
-        let mut family = Family::default();
-        let line: Vec<Row> = (0..100).map(|at| ("x", "insert", 1, at + 1, Some(at))).collect();
-        let _ = family.part(&batch(&line)).unwrap();
-        let rounds = family.rounds();
-        assert_eq!(rounds.rounds.len(), MOST);
-        assert_eq!(rounds.rounds.iter().map(StringArray::len).sum::<usize>(), 100);
-        assert_eq!(rounds.refer, set(&["x"]));
+        for (length, lasts) in [(8, MOST), (100, 1)] {
+            let mut family = Family::default();
+            let line: Vec<Row> = (0..length).map(|at| ("x", "insert", 1, at + 1, Some(at))).collect();
+            let _ = family.part(&batch(&line)).unwrap();
+            let rounds = family.rounds();
+            assert_eq!(rounds.rounds.len(), lasts, "a generation of a hundredth is not worth a round");
+            assert_eq!(rounds.rounds.iter().map(StringArray::len).sum::<usize>() as i64, length);
+            assert_eq!(rounds.refer, set(&["x"]));
+        }
     }
 
     #[test]
