@@ -72,6 +72,9 @@ struct OrgArguments {
     /// Bulk batches that the org allows in 24 hours
     #[arg(long, value_name = "N", default_value_t = 15_000)]
     daily_bulk_batches: u64,
+    /// Rows of a bulk result page where a client names no number
+    #[arg(long, value_name = "ROWS", default_value_t = 250_000)]
+    bulk_page_rows: usize,
     /// Each refresh of a token gives a new refresh token and ends the old one
     #[arg(long)]
     rotate_refresh_tokens: bool,
@@ -91,6 +94,7 @@ impl OrgArguments {
         options.daily_api_requests = self.daily_api_requests;
         options.daily_bulk_query_jobs = self.daily_bulk_query_jobs;
         options.daily_bulk_batches = self.daily_bulk_batches;
+        options.page_rows = self.bulk_page_rows;
         options.rotate_refresh_tokens = self.rotate_refresh_tokens;
         options.callback_urls.extend(self.callback_url.iter().cloned());
         if let Some(file) = &self.jwt_public_key {
@@ -183,6 +187,7 @@ fn settings(org: &RunningOrg, tenant: &RunningTenant, authority: &Path) -> serde
             "url": org.url(), "client_id": org.client_id(), "client_secret": org.client_secret(),
             "refresh_token": org.refresh_token(), "username": org.username(), "password": org.password(),
             "security_token": org.security_token(), "https_url": org.https_url(), "ca_file": authority,
+            "org_id": org.org_id(),
         },
         "gainsight": {
             "url": tenant.url(), "access_key": tenant.access_key, "m2m_client_id": tenant.m2m_client_id,

@@ -139,6 +139,8 @@ where
     let mut connection = pin!(
         hyper::server::conn::http1::Builder::new()
             .auto_date_header(false)
+            // As the real services spell them; Airbyte's connector takes no other spelling of `Content-Type`.
+            .title_case_headers(true)
             .timer(TokioTimer::new())
             .serve_connection(TokioIo::new(stream), service_fn(|request| answer(routes.clone(), scheme, request)))
     );

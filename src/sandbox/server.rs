@@ -183,7 +183,7 @@ mod tests {
         let server = Server::start(Router::new(), clock.clone(), SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let answer = ask(server.address(), "GET /nowhere HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
-        assert!(answer.contains("date: Thu, 01 Jan 1970 00:00:00 GMT"), "{answer}");
+        assert!(answer.contains("Date: Thu, 01 Jan 1970 00:00:00 GMT"), "{answer}");
         let order = "{\"advance_seconds\":3600}";
         let answer = ask(
             server.address(),

@@ -68,6 +68,7 @@ async fn a_jwt_of_the_registered_key_logs_in() {
         (claims("https://login.salesforce.com", json!(now + 180), me), None),
         (claims(&format!("{}/", client.org.url()), json!((now + 180) * 1000), me), None),
         (claims("https://test.salesforce.com", json!((now + 60).to_string()), me), None),
+        (claims(&format!("{}/", client.org.url()), json!(now * 1000 + 300), me), None), // the Salesforce CLI's
         (claims("https://login.salesforce.com", json!(now - 1), me), Some("invalid_grant")),
         (claims("https://login.salesforce.com", json!(now + 3600), me), Some("invalid_grant")),
         (claims("https://example.com", json!(now + 60), me), Some("invalid_grant")),
@@ -109,6 +110,11 @@ async fn describe_limits_and_versions() {
             .unwrap()
             .contains(&json!({ "label": "Winter '26", "url": "/services/data/v65.0", "version": "65.0" }))
     );
+
+    let resources = client.get(V).await.json();
+    assert_eq!(resources["query"], format!("{V}/query"));
+    let identity = resources["identity"].as_str().unwrap().strip_prefix(client.org.url()).unwrap();
+    assert_eq!(client.get(identity).await.json()["username"], client.org.username());
 
     let all = client.get(&format!("{V}/sobjects/")).await.json();
     let names: Vec<_> = all["sobjects"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();

@@ -345,7 +345,7 @@ async fn route(call: Call, method: &Method, rest: &[&str]) -> Answer {
 /// Answers a call, however long it takes.
 pub(super) fn route_now(call: &Call, method: &Method, rest: &[&str]) -> Answer {
     match (method.as_str(), rest) {
-        ("GET" | "HEAD", []) => Ok(axum::Json(resources(&call.base)).into_response()),
+        ("GET" | "HEAD", []) => Ok(axum::Json(resources(call)).into_response()),
         ("GET", ["limits"]) => Ok(axum::Json(call.org.limits.show()).into_response()),
         ("GET", ["limits", "recordCount"]) => Ok(axum::Json(record_counts(call)).into_response()),
         ("GET", ["sobjects"]) => {
@@ -415,9 +415,12 @@ fn versions() -> Value {
     VERSIONS.map(one).collect()
 }
 
-fn resources(base: &str) -> Value {
+fn resources(call: &Call) -> Value {
     let all = ["composite", "jobs", "limits", "query", "queryAll", "sobjects"];
-    Value::Object(all.iter().map(|name| ((*name).to_owned(), json!(format!("{base}/{name}")))).collect())
+    let mut resources: serde_json::Map<_, _> =
+        all.iter().map(|name| ((*name).to_owned(), json!(format!("{}/{name}", call.base)))).collect();
+    resources.insert("identity".to_owned(), json!(oauth::identity_url(&call.org, Scheme::Http, call.session.user)));
+    Value::Object(resources)
 }
 
 /// `GET /limits/recordCount?sObjects=A,B`.

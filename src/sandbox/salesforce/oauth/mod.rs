@@ -226,7 +226,8 @@ fn reply(org: &Org, scheme: Scheme, grant: Grant, refresh_token: Option<String>)
     ([(CACHE_CONTROL, "no-cache, no-store")], axum::Json(body)).into_response()
 }
 
-fn identity_url(org: &Org, scheme: Scheme, user: u32) -> String {
+/// Where the identity page of a user is.
+pub(super) fn identity_url(org: &Org, scheme: Scheme, user: u32) -> String {
     format!("{}/id/{}/{}", org.url_by(scheme), org.id, Id::new(*b"005", u64::from(user)))
 }
 
