@@ -109,11 +109,12 @@ BULK_TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 class Shape:
     """How a client shows records."""
 
-    def __init__(self, why, readers, empty_is_null=False, absent_is_null=False):
+    def __init__(self, why, readers, empty_is_null=False, absent_is_null=False, shown=lambda value: value):
         self.why = why
         self.readers = readers
         self.empty_is_null = empty_is_null
         self.absent_is_null = absent_is_null
+        self.shown = shown  # what the client makes of a value that it was given
 
     def value(self, record, path, kind):
         """The value at a path such as `Owner.Email`, in the common form."""
@@ -154,6 +155,10 @@ CSV = {
     "date": day,
 }
 
+def unix_line_ends(value):
+    return value.replace("\r\n", "\n").replace("\r", "\n") if isinstance(value, str) else value
+
+
 SHAPES = {
     "lake": Shape(
         "`sf2gs sql --format json`: nulls are left out, times end in Z",
@@ -174,9 +179,11 @@ SHAPES = {
     ),
     "airbyte rest": Shape("Airbyte's connector, from REST: nulls are left out", JSON, absent_is_null=True),
     "airbyte bulk": Shape(
-        "Airbyte's connector, from bulk results: nulls are left out, numbers and booleans are typed, times end in Z",
+        "Airbyte's connector, from bulk results: nulls are left out, numbers and booleans are typed, times end in Z; and "
+        "it opens the CSV as a text file, which makes every line end a line feed",
         JSON | {"datetime": moment(BULK_TIME)},
         absent_is_null=True,
+        shown=unix_line_ends,
     ),
     "bulk v1": Shape(
         "Bulk v1's JSON: times and dates are milliseconds", JSON | {"datetime": milliseconds, "date": milliseconds_of_day}
@@ -233,7 +240,7 @@ def differences(table, wanted, records, shape, fields=None, key="Id"):
                 found.append(f"{identity}: {field}: {wrong}")
                 continue
             compared += 1
-            if not same(kind, ours[field], theirs):
+            if not same(kind, shape.shown(ours[field]), theirs):
                 found.append(f"{identity}: {field}: sf2gs has {ours[field]!r}, the client {theirs!r}")
     for identity in wanted:
         if identity not in seen:
