@@ -55,10 +55,10 @@ pub(crate) fn page(rows: usize) -> Vec<u8> {
     let mut text = names.join(",");
     text.push('\n');
     for row in 0..rows {
-        let manager = if row % 3 == 0 { String::new() } else { format!("003Sb{:010}AAA", row / 3) };
+        let manager = if row % 3 == 0 { String::new() } else { format!("003Sb{:010}IAA", row / 3) };
         let written = writeln!(
             text,
-            "\"003Sb{row:010}AAA\",\"001Sb{:010}AAA\",\"Jane{}\",\"Doe{}\",\"Jane.Doe{row}@example{}.org\",\"{}\",\
+            "\"003Sb{row:010}IAA\",\"001Sb{:010}IAA\",\"Jane{}\",\"Doe{}\",\"Jane.Doe{row}@example{}.org\",\"{}\",\
              \"+1 555 {:07}\",\"{}\",\"{manager}\",\"2026-{:02}-{:02}T{:02}:26:07.000Z\",\"{}\"",
             row / 10,
             row % 5_000,

@@ -43,7 +43,7 @@ fn verdicts(cells: Vec<(&str, ArrayRef)>) -> RecordBatch {
     let yes: ArrayRef = Arc::new(BooleanArray::from(vec![true; ROWS]));
     let no: ArrayRef = Arc::new(BooleanArray::from(vec![false; ROWS]));
     let mut columns = vec![
-        ("source_id", text(|row| format!("003Sb{row:010}AAA"))),
+        ("source_id", text(|row| format!("003Sb{row:010}IAA"))),
         ("verdict", text(|_| "insert".to_owned())),
         ("gsid", none()),
         ("changed", none()),
@@ -59,7 +59,7 @@ fn verdicts(cells: Vec<(&str, ArrayRef)>) -> RecordBatch {
 
 fn companies() -> RecordBatch {
     verdicts(vec![
-        ("set.company.SfdcAccountId", text(|row| format!("001Sb{row:010}AAA"))),
+        ("set.company.SfdcAccountId", text(|row| format!("001Sb{row:010}IAA"))),
         ("set.company.Name", text(|row| format!("Company {row}, \"The\" Best Inc."))),
         ("set.company.Employees", Arc::new(Int64Array::from_iter_values((0..ROWS as i64).map(|row| row * 7)))),
     ])
@@ -70,8 +70,8 @@ fn people() -> RecordBatch {
         ("set.person.FirstName", text(|row| format!("Jane{}", row % 5_000))),
         ("set.person.LastName", text(|row| format!("Doe{row}"))),
         ("set.person.Email", text(|row| format!("Jane.Doe{row}@Example{}.org", row % 977))),
-        ("set.company_person.ExternalContactId", text(|row| format!("003Sb{row:010}AAA"))),
-        ("set.company_person.ExternalAccountId", text(|row| format!("001Sb{:010}AAA", row / 5))),
+        ("set.company_person.ExternalContactId", text(|row| format!("003Sb{row:010}IAA"))),
+        ("set.company_person.ExternalAccountId", text(|row| format!("001Sb{:010}IAA", row / 5))),
         ("set.company_person.Company_ID", text(|row| format!("1P02{:032}", row / 5))),
         ("set.company_person.Manager", none()),
     ])
