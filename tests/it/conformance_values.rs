@@ -108,6 +108,79 @@ fn landed(scene: &Scene, job: &str, object: &str, fields: &[&str]) -> BTreeMap<S
     ran.stdout.lines().map(row).collect()
 }
 
+/// A job of a user's own on the custom object.
+const SUBSCRIPTIONS: &str = r#"
+name = "subscriptions"
+
+[source]
+object = "Subscription__c"
+fields = ["Id", "Name", "Account__c", "MRR__c", "Seats__c", "Start_Date__c", "End_Date__c", "Auto_Renew__c", "Terms__c"]
+
+[target]
+object = "company"
+
+[[target.map]]
+from = "Id"
+to = "SfdcAccountId"
+identifier = true
+
+[[target.map]]
+from = "Name"
+to = "Name"
+"#;
+
+#[test]
+fn long_texts_amounts_dates_and_short_ids_survive() {
+    // The longest text area that there is, of characters that are one, two, three and four bytes long.
+    let long: String = "aü東👩\n\"".chars().cycle().take(131_072).collect();
+    let org = OrgOptions { users: 5, accounts: 3, contacts: 0, page_rows: 7, clean: true, ..OrgOptions::default() };
+    let scene = Scene::with(org, |_| {});
+    let (parent, ids) = scene.block_on(async {
+        let visitor = Visitor::of(&scene.org);
+        let parent = visitor.create("Account", &json!({ "Name": "parent" })).await;
+        let record = |mrr: Value, seats: Value, start: Value, terms: &str| {
+            json!({ "Account__c": parent[..15], "MRR__c": mrr, "Seats__c": seats, "Start_Date__c": start,
+                    "End_Date__c": "4000-12-31", "Auto_Renew__c": false, "Terms__c": terms })
+        };
+        let mut ids = Vec::new();
+        for record in [
+            record(json!(1_234_567_890_123.45), json!(999_999_999_999_999_u64), json!("1700-01-01"), &long),
+            record(json!(-0.01), json!(-1), json!("1999-12-31"), "NA"),
+            record(json!(0), json!(null), json!(null), "0.10"),
+        ] {
+            ids.push(visitor.create("Subscription__c", &record).await);
+        }
+        (parent, ids)
+    });
+    std::fs::write(scene.path().join("pipelines/subscriptions.toml"), SUBSCRIPTIONS).unwrap();
+    scene.control(
+        url::Url::parse(scene.org.url()).unwrap().join("/__sandbox/clock").unwrap(),
+        Some(json!({ "advance_seconds": 600 })),
+    );
+    let ran = scene.run(&["run", "subscriptions", "--land-only"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let query = "SELECT \"Id\" AS id, \"Account__c\" AS account, CAST(\"MRR__c\" AS VARCHAR) AS mrr, \
+                 CAST(CAST(\"Seats__c\" AS DECIMAL(18, 0)) AS VARCHAR) AS seats, \
+                 CAST(\"Start_Date__c\" AS VARCHAR) AS starts, CAST(\"End_Date__c\" AS VARCHAR) AS ends, \
+                 \"Auto_Renew__c\" AS renews, \"Terms__c\" AS terms FROM lake.salesforce.subscription__c";
+    let ran = scene.run(&["sql", query, "--format", "ndjson"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let rows: Vec<Value> = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let row = |id: &str| rows.iter().find(|row| row["id"] == id).unwrap();
+    let wanted = [
+        (Some("1234567890123.45"), Some("999999999999999"), Some("1700-01-01"), long.as_str()),
+        (Some("-0.01"), Some("-1"), Some("1999-12-31"), "NA"),
+        (Some("0.00"), None, None, "0.10"),
+    ];
+    for (id, (mrr, seats, start, terms)) in ids.iter().zip(wanted) {
+        let row = row(id);
+        assert_eq!((row["account"].as_str(), row["renews"].as_bool()), (Some(parent.as_str()), Some(false)), "{id}");
+        assert_eq!((row["mrr"].as_str(), row["seats"].as_str()), (mrr, seats), "{id}");
+        assert_eq!((row["starts"].as_str(), row["ends"].as_str()), (start, Some("4000-12-31")), "{id}");
+        assert!(row["terms"] == terms, "the terms of {id} are not the same");
+    }
+}
+
 #[test]
 fn texts_survive() {
     let texts = texts();
