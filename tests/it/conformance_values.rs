@@ -182,6 +182,55 @@ fn long_texts_amounts_dates_and_short_ids_survive() {
 }
 
 #[test]
+fn huge_and_tiny_numbers_survive() {
+    let schema = tempfile::NamedTempFile::new().unwrap();
+    // A number field of Salesforce has 18 digits at most, wherever its point is.
+    let fields = r#"
+        [[object]]
+        name = "Account"
+        fields = [
+            { name = "Huge__c", label = "Huge", type = "double", precision = 18, scale = 0 },
+            { name = "Tiny__c", label = "Tiny", type = "double", precision = 18, scale = 17 },
+        ]
+    "#;
+    std::fs::write(schema.path(), fields).unwrap();
+    let numbers = [
+        (99_999_999_999_999_984.0, 1e-17),
+        (-99_999_999_999_999_984.0, -1e-17),
+        (9_007_199_254_740_992.0, 0.1),
+        (1e17, 9.999_999_999_999_998),
+        (-1.0, 0.000_000_123_456_789_01),
+        (0.0, 0.0),
+    ];
+    let org = OrgOptions {
+        users: 5,
+        accounts: 3,
+        contacts: 0,
+        page_rows: 7,
+        clean: true,
+        schema: vec![schema.path().to_owned()],
+        ..OrgOptions::default()
+    };
+    let scene = Scene::with(org, |_| {});
+    let ids = scene.block_on(async {
+        let visitor = Visitor::of(&scene.org);
+        let mut ids = Vec::new();
+        for (huge, tiny) in numbers {
+            ids.push(visitor.create("Account", &json!({ "Name": "n", "Huge__c": huge, "Tiny__c": tiny })).await);
+        }
+        ids
+    });
+    let landed = landed(&scene, "company_sync", "Account", &["Huge__c", "Tiny__c"]);
+    for (id, (huge, tiny)) in ids.iter().zip(numbers) {
+        let number = |field: &str| -> f64 {
+            let value = &landed[id][field];
+            value.as_f64().or_else(|| value.as_str()?.parse().ok()).unwrap()
+        };
+        assert_eq!((number("Huge__c"), number("Tiny__c")), (huge, tiny), "{id}");
+    }
+}
+
+#[test]
 fn texts_survive() {
     let texts = texts();
     let records: Vec<_> = texts
