@@ -10,6 +10,7 @@
 //! * The service lets the daily number of requests be overrun by an unpublished amount before it refuses; here it is exact.
 //! * Logins and `/services/data` are not counted. The volume of bulk results is not counted either.
 //! * An org has one connected app, so no `per-app-api-usage` is told.
+//! * Long calls are counted below `/services/data` only, not below `/services/async`.
 
 use std::collections::BTreeMap;
 use std::collections::VecDeque;

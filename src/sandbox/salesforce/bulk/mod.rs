@@ -23,6 +23,8 @@
 //! * An upload without a header fails its job, one without rows does not. A job stays open as long as it likes.
 //! * Every user may hard delete; the service asks for a permission.
 //! * A multipart request has its parts by name; the service may be laxer.
+//! * Blank lines of an upload are no records. Data that is not UTF-8, or too large, is refused in words of ours.
+//! * A second upload to a job answers 400 `BULK_API_ERROR`; some reports name `INVALIDJOB`.
 
 mod classic;
 mod columns;

@@ -14,6 +14,8 @@
 //! * An `exp` in milliseconds, which the Salesforce CLI sends, may be up to three minutes old: it is only 300 ms ahead.
 //! * There is no `openid` scope, hence no `id_token`; no device, hybrid, token exchange or user-agent flow.
 //! * Login rates are not limited, and no identity is verified by e-mail.
+//! * A frozen user is refused as `authentication failure` by password and as `inactive_user` by the other grants.
+//! * A code is spent by a failed attempt, too.
 
 mod apps;
 mod authorize;
