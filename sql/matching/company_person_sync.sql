@@ -383,5 +383,7 @@ SELECT
   "set.company_person.Company_ID",
   "set.company_person.Manager",
   CASE WHEN problem IS NULL THEN becomes_2 END AS "becomes.company_person.Manager",
-  CASE WHEN problem IS NULL AND waits_2 THEN key_hash(lookup_2_1, lookup_2_2) END AS "awaits.company_person.Manager"
+  CASE WHEN problem IS NULL AND waits_2 THEN key_hash(lookup_2_1, lookup_2_2) END AS "awaits.company_person.Manager",
+  CASE WHEN missing_1 THEN lookup_1_1 END AS "wants.company_person.Company_ID",
+  CASE WHEN missing_2 THEN lookup_2_1 || chr(31) || lookup_2_2 END AS "wants.company_person.Manager"
 FROM decided

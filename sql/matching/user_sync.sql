@@ -16,7 +16,8 @@ mapped AS (
     match_id("Id") AS "set.avatar.SfdcUserId",
     match_id("ManagerId") AS lookup_1_1,
     coalesce(match_id("ManagerId") = match_id("Id"), FALSE) AS own_1,
-    key_hash(match_id("Id")) AS becomes_1
+    key_hash(match_id("Id")) AS becomes_1,
+    match_id("Id") AS own_1_1
   FROM source
 ),
 
@@ -220,5 +221,7 @@ SELECT
   "set.avatar.SfdcUserId",
   "set.gsuser.Manager",
   CASE WHEN problem IS NULL THEN becomes_1 END AS "becomes.gsuser.Manager",
-  CASE WHEN problem IS NULL AND waits_1 THEN key_hash(lookup_1_1) END AS "awaits.gsuser.Manager"
+  CASE WHEN problem IS NULL AND waits_1 THEN key_hash(lookup_1_1) END AS "awaits.gsuser.Manager",
+  CASE WHEN problem IS NULL AND waits_1 THEN own_1_1 END AS "own.gsuser.Manager",
+  CASE WHEN missing_1 THEN lookup_1_1 END AS "wants.gsuser.Manager"
 FROM decided

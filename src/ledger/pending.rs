@@ -27,6 +27,24 @@ pub struct Pending {
     pub code: String,
     /// The target field, if one is to blame.
     pub field: Option<String>,
+    /// The keys that it waits for, as its pipeline writes them down. Empty: it is tried again each time.
+    pub wants: Vec<String>,
+}
+
+/// What a run changes in the list of the rows to try again.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PendingChange {
+    /// Source ids that are no longer waited for; `None`: all of the list.
+    pub settled: Option<Vec<String>>,
+    /// Rows to try again.
+    pub waiting: Vec<Pending>,
+}
+
+impl From<Vec<Pending>> for PendingChange {
+    /// A list in place of the job's.
+    fn from(waiting: Vec<Pending>) -> Self {
+        Self { settled: None, waiting }
+    }
 }
 
 /// A watermark with its job, as `activity` shows it.
@@ -69,7 +87,7 @@ impl Ledger {
         })
     }
 
-    /// The rows that the next run of the job tries again, by source id.
+    /// The rows that later runs of the job try again, by source id.
     pub fn pending(&self, job: &str) -> Result<Vec<Pending>> {
         Ok(self.pending_of(Some(job))?.into_iter().map(|of| of.pending).collect())
     }
@@ -93,14 +111,25 @@ pub(super) fn set_watermark(tx: &Transaction<'_>, job: &str, run: &str, watermar
     Ok(())
 }
 
-/// Puts the rows in place of the job's list. A row that is named twice keeps its first reason.
-pub(super) fn replace(tx: &Transaction<'_>, job: &str, run: &str, rows: &[Pending]) -> Result<()> {
-    tx.execute("DELETE FROM pending WHERE job = ?1", [job])?;
+/// Changes the job's list. A row that is named twice keeps its first reason.
+pub(super) fn change(tx: &Transaction<'_>, job: &str, run: &str, change: &PendingChange) -> Result<()> {
+    match &change.settled {
+        None => {
+            tx.execute("DELETE FROM pending WHERE job = ?1", [job])?;
+        }
+        Some(settled) => {
+            let mut delete = tx.prepare_cached("DELETE FROM pending WHERE job = ?1 AND source_id = ?2")?;
+            for id in settled {
+                delete.execute(params![job, id])?;
+            }
+        }
+    }
     let mut insert = tx.prepare_cached(
-        "INSERT OR IGNORE INTO pending (job, source_id, code, field, run) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT OR IGNORE INTO pending (job, source_id, code, field, run, wants) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?;
-    for row in rows {
-        insert.execute(params![job, row.source_id, row.code, row.field, run])?;
+    for row in &change.waiting {
+        let wants = (!row.wants.is_empty()).then(|| serde_json::json!(row.wants).to_string());
+        insert.execute(params![job, row.source_id, row.code, row.field, run, wants])?;
     }
     Ok(())
 }
@@ -118,9 +147,16 @@ fn watermark_from_row(row: &Row<'_>) -> rusqlite::Result<WatermarkOf> {
 }
 
 fn pending_from_row(row: &Row<'_>) -> rusqlite::Result<PendingOf> {
+    let wants: Option<String> = row.get("wants")?;
     Ok(PendingOf {
         job: row.get("job")?,
         run: row.get("run")?,
-        pending: Pending { source_id: row.get("source_id")?, code: row.get("code")?, field: row.get("field")? },
+        pending: Pending {
+            source_id: row.get("source_id")?,
+            code: row.get("code")?,
+            field: row.get("field")?,
+            // A list that cannot be read is none, and the row is tried again.
+            wants: wants.and_then(|list| serde_json::from_str(&list).ok()).unwrap_or_default(),
+        },
     })
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::values::{calls_from_row, calls_to_json, count, maybe_time, micros, stored, time};
-use super::{Lease, Ledger, Pending, Watermark};
+use super::{Lease, Ledger, PendingChange, Watermark};
 use crate::clock;
 use crate::error::Error;
 use crate::error::Result;
@@ -215,8 +215,8 @@ pub struct Outcome {
     pub error: Option<String>,
     /// The job's new watermark; `None` leaves the old one. Refused where the run did not succeed.
     pub watermark: Option<Watermark>,
-    /// Rows to try again next time, in place of the job's list; `None` leaves the list.
-    pub pending: Option<Vec<Pending>>,
+    /// Rows to try again another time; `None` leaves the job's list.
+    pub pending: Option<PendingChange>,
 }
 
 impl Ledger {
@@ -259,6 +259,18 @@ impl Ledger {
             let mut statement =
                 c.prepare_cached("SELECT * FROM runs WHERE job = ?1 ORDER BY started_at DESC, id DESC LIMIT 1")?;
             Ok(statement.query_row([job], Run::from_row).optional()?)
+        })
+    }
+
+    /// When the job's last successful run began.
+    pub fn last_success(&self, job: &str) -> Result<Option<DateTime<Utc>>> {
+        let names = [RunStatus::Success, RunStatus::PartialSuccess].map(RunStatus::name);
+        self.read(|c| {
+            let mut statement = c.prepare_cached(
+                "SELECT * FROM runs WHERE job = ?1 AND status IN (?2, ?3) ORDER BY started_at DESC LIMIT 1",
+            )?;
+            let found = statement.query_row(params![job, names[0], names[1]], Run::from_row).optional()?;
+            Ok(found.map(|run| run.started_at))
         })
     }
 
@@ -345,7 +357,7 @@ impl Ledger {
                 super::pending::set_watermark(tx, lease.job(), run, watermark)?;
             }
             if let Some(pending) = &outcome.pending {
-                super::pending::replace(tx, lease.job(), run, pending)?;
+                super::pending::change(tx, lease.job(), run, pending)?;
             }
             lease.release(tx)?;
             one_run(tx, run)

@@ -141,6 +141,8 @@ const STEPS: &[&str] = &[
         after         TEXT
     ) STRICT;
     ",
+    // 2: what a row waits for
+    "ALTER TABLE pending ADD COLUMN wants TEXT;",
 ];
 
 /// Takes every step that the file has not seen. Two processes may try at once: the second finds nothing to do.

@@ -109,8 +109,16 @@ pub(super) struct Pair {
     pub(super) to: String,
     pub(super) source: String,
     pub(super) mirror: String,
+    /// The mirror's column.
+    pub(super) column: String,
     /// For a self lookup: what the row itself will hold in the lookup's field, in the same form as `source`.
     pub(super) own: Option<String>,
+}
+
+/// Parts of a key as one text; NULL if a part is.
+pub(super) fn as_text(parts: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    let parts: Vec<_> = parts.into_iter().map(|part| part.as_ref().to_owned()).collect();
+    parts.join(" || chr(31) || ")
 }
 
 impl Layout<'_> {
@@ -142,7 +150,12 @@ impl Lookup {
 
     /// Whether a row may as well be written later, together with its reference: nothing depends on the reference's coming.
     pub(super) fn may_follow(&self, pass: Pass) -> bool {
-        self.waits(pass) && !self.needs_parents(pass)
+        self.waits(pass) && !self.needs_parents(pass) && self.is_text()
+    }
+
+    /// Whether the key can be kept as text: the texts of two other values may differ although the values are equal.
+    pub(super) fn is_text(&self) -> bool {
+        self.pairs.iter().all(|pair| pair.mirror.starts_with("match_"))
     }
 
     /// What the rows themselves will hold in all of the lookup's fields, if the job maps them all.
@@ -338,6 +351,7 @@ impl<'a> Reader<'a> {
                         to: transform::describe(field),
                         source,
                         mirror,
+                        column: field.name().clone(),
                         own,
                     });
                 }

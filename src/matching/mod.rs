@@ -29,7 +29,8 @@
 //! 4. **Self lookups** (a manager) use the mirror as it is. A reference that is not there yet is neither written nor
 //!    compared but named in `unresolved`; after the load [`compile_second_pass`] gives the statement that settles it.
 //!    `becomes.<field>` and `awaits.<field>` say, as numbers, what record a row makes and which one it waits for, so that
-//!    it can as well be sent after that one, together with its reference.
+//!    it can as well be sent after that one, together with its reference. `wants.<field>` is the key that a lookup did not
+//!    find, as text, and `own.<field>` the one that a waiting row's own record will have there.
 //!    With `on_missing = "reject"` a row waits for the second pass only if its parent is another row of `source` whose
 //!    identifiers are filled; else it is rejected at once.
 //! 5. **Nobody is their own parent.** A self lookup that finds the record itself gives NULL, without a reject: Gainsight
@@ -66,6 +67,7 @@ use datafusion::physical_plan::collect;
 use datafusion::prelude::ident;
 
 use crate::config::job::Job;
+use crate::config::job::OnMultiple;
 use crate::config::job::TargetField;
 use crate::error::Result;
 
@@ -101,6 +103,10 @@ const TEXTS: [&str; 11] = [
     "person_key",
 ];
 
+fn is_text(column: &str) -> bool {
+    TEXTS.contains(&column) || column.starts_with("wants.") || column.starts_with("own.")
+}
+
 /// A job, compiled.
 #[derive(Debug, Clone)]
 pub struct MatchPlan {
@@ -112,6 +118,8 @@ pub struct MatchPlan {
     pub query: String,
     /// The columns to write, in the job's order.
     pub writes: Vec<Write>,
+    /// The lookups whose keys the verdicts tell as text: `wants.<field>` where nothing is found.
+    pub lookups: Vec<LookupKey>,
     /// Conversions that a reader should know of, one sentence each.
     pub notes: Vec<String>,
 }
@@ -152,10 +160,7 @@ impl MatchPlan {
         let typed = frame.schema().fields().iter().map(|field| {
             let name = field.name();
             let write = self.writes.iter().find(|write| write.column == *name);
-            match write
-                .map(|write| &write.data_type)
-                .or_else(|| TEXTS.contains(&name.as_str()).then_some(&DataType::Utf8))
-            {
+            match write.map(|write| &write.data_type).or_else(|| is_text(name).then_some(&DataType::Utf8)) {
                 Some(kind) => cast(ident(name), kind.clone()).alias(name),
                 None => ident(name),
             }
@@ -176,6 +181,21 @@ pub struct Write {
     pub data_type: DataType,
     /// Whether it is part of the key, and so never in `changed`.
     pub identifier: bool,
+}
+
+/// By what a lookup finds its records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LookupKey {
+    /// The field that takes the record's GSID.
+    pub field: TargetField,
+    /// The object searched.
+    pub object: String,
+    /// A record's key as text: SQL over the columns of its mirror. NULL where a part is blank.
+    pub key: String,
+    /// Those columns.
+    pub columns: Vec<String>,
+    /// Of several records the one with the lowest GSID counts, or else none.
+    pub lowest: bool,
 }
 
 /// The Gainsight objects whose mirrors a job needs, each with the fields that are read (`Gsid` comes with all).
@@ -216,5 +236,13 @@ fn plan(layout: &layout::Layout<'_>) -> MatchPlan {
         data_type: mirror.data_type.clone(),
         identifier,
     });
-    MatchPlan { sql: script.whole(), tables, query, writes: writes.collect(), notes: layout.notes.clone() }
+    let lookups = layout.lookups.iter().filter(|lookup| lookup.is_text()).map(|lookup| LookupKey {
+        field: lookup.to.clone(),
+        object: lookup.object.clone(),
+        key: layout::as_text(lookup.pairs.iter().map(|pair| &pair.mirror)),
+        columns: lookup.pairs.iter().map(|pair| pair.column.clone()).collect(),
+        lowest: lookup.on_multiple == OnMultiple::Any,
+    });
+    let (writes, lookups, notes) = (writes.collect(), lookups.collect(), layout.notes.clone());
+    MatchPlan { sql: script.whole(), tables, query, writes, lookups, notes }
 }

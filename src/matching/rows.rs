@@ -96,6 +96,11 @@ impl Writer<'_> {
                     }
                 } else if lookup.may_follow(layout.pass) {
                     columns.push(format!("key_hash({}) AS becomes_{}", own.join(", "), lookup.number));
+                    if !layout.is_people() {
+                        for (at, own) in own.iter().enumerate() {
+                            columns.push(format!("{own} AS own_{}_{}", lookup.number, at + 1));
+                        }
+                    }
                 }
             }
         }

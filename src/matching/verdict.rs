@@ -5,6 +5,7 @@
 use crate::config::job::OnMissing;
 use crate::config::job::OnMultiple;
 use crate::config::job::TargetField;
+use crate::matching::layout::as_text;
 use crate::matching::problems::Problem;
 use crate::matching::problems::blank;
 use crate::matching::rows::Writer;
@@ -185,6 +186,23 @@ impl Writer<'_> {
                 "CASE WHEN problem IS NULL AND waits_{number} THEN key_hash({}) END AS {}",
                 wanted.join(", "),
                 identifier(&format!("awaits.{}", lookup.to))
+            ));
+            if let (false, Some(_)) = (people, lookup.own()) {
+                let own: Vec<_> = (1..=lookup.pairs.len()).map(|pair| format!("own_{number}_{pair}")).collect();
+                columns.push(format!(
+                    "CASE WHEN problem IS NULL AND waits_{number} THEN {} END AS {}",
+                    as_text(own),
+                    identifier(&format!("own.{}", lookup.to))
+                ));
+            }
+        }
+        for lookup in layout.lookups.iter().filter(|lookup| lookup.is_text()) {
+            let number = lookup.number;
+            let wanted = (1..=lookup.pairs.len()).map(|pair| format!("lookup_{number}_{pair}"));
+            columns.push(format!(
+                "CASE WHEN missing_{number} THEN {} END AS {}",
+                as_text(wanted),
+                identifier(&format!("wants.{}", lookup.to))
             ));
         }
         self.script.last("One verdict per row.", format!("SELECT\n  {}\nFROM decided", columns.join(",\n  ")));

@@ -15,8 +15,9 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::land::Snapshot;
 use crate::matching;
-use crate::matching::{MatchInputs, MatchPlan};
+use crate::matching::{LookupKey, MatchInputs, MatchPlan};
 
+use super::source::LandedSource;
 use super::world::World;
 
 /// Which landed rows a plan looks at.
@@ -116,6 +117,18 @@ impl Decision {
     pub(super) async fn source_rows(&self) -> Result<u64> {
         Ok(self.session.table("source").await?.count().await? as u64)
     }
+}
+
+/// By what the lookups of `job` find their records.
+pub(super) fn lookup_keys(
+    job: &Job,
+    source: &LandedSource,
+    mirrors: &BTreeMap<String, Snapshot>,
+) -> Result<Vec<LookupKey>> {
+    let schemas = mirrors.iter().map(|(object, mirror)| (object.clone(), Arc::clone(mirror.schema()))).collect();
+    let inputs =
+        MatchInputs { job, source: source.snapshot.schema(), mirrors: &schemas, person_key: &job.target.person_key() };
+    Ok(matching::compile(&inputs)?.lookups)
 }
 
 /// The columns of the source without what the lake adds.

@@ -1,26 +1,29 @@
 //! One job, from lease to outcome.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use datafusion::arrow::array::{Array, AsArray, BooleanArray, RecordBatch, StringArray, StringBuilder};
+use datafusion::arrow::array::{Array, AsArray, BooleanArray, RecordBatch, StringArray};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
+use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter};
+use futures::Stream;
 use futures::TryStreamExt;
+use futures::stream;
 
 use crate::config::job::Job;
-use crate::connect::gainsight::{ObjectMetadata, PAGE_ROWS};
+use crate::connect::gainsight::ObjectMetadata;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
-use crate::ledger::{Counters, Lease, Outcome, Pending, RunStatus, Watermark};
+use crate::ledger::{Counters, Lease, Outcome, PendingChange, RunStatus, Watermark};
 use crate::load;
 use crate::load::{LoadContext, Loaded, Reject, Stage};
 use crate::telemetry::checkpoint;
 
+use super::arrivals::Arrivals;
 use super::decide::{Candidates, Decision};
 use super::mirror;
 use super::mirror::Refresh;
@@ -28,6 +31,8 @@ use super::record::{VerdictLog, store_rejects};
 use super::report::JobReport;
 use super::rounds::Family;
 use super::source::{LandedSource, land_source, store_failure};
+use super::waiting;
+use super::waiting::{Waiting, Wants};
 use super::world::World;
 
 /// How a job is run.
@@ -159,47 +164,60 @@ pub(super) async fn load_source(world: &World, job: &Job, lease: &Lease, source:
 struct Done {
     counters: Counters,
     rejects: Vec<Reject>,
-    pending: Vec<Pending>,
+    pending: PendingChange,
 }
 
 async fn decide_and_load(world: &World, job: &Job, source: &LandedSource) -> Result<Done> {
     // What a stopped process had left to the tenant is waited for, so that the mirrors show its rows.
     let client = world.gainsight(&job.gainsight).await?;
     load::await_open_chunks(&client, &world.ledger, &source.run.id).await?;
-    let again = waiting_ids(world, job)?;
-    let candidates = candidates_of(world, job, source, &again)?;
-    if source.landed.rows == 0 && again.is_empty() && !matches!(candidates, Candidates::Everything) {
+    let everything = waiting::all_anew(world, job, source)?;
+    if source.landed.rows == 0 && !everything && world.ledger.pending(&job.name)?.is_empty() {
         // Nothing to decide: the tenant need not be asked what it holds.
         world.ledger.record_step(&source.run.id, "load", 0, &serde_json::json!({}))?;
         return Ok(Done::default());
     }
     let metadata = world.metadata(job).await?;
     let mirrors = mirror::refresh(world, job, &metadata, Refresh::Changes).await?;
+    let again = waiting::again(world, job, source, &mirrors).await?;
+    if source.landed.rows == 0 && !everything && again.ids.is_empty() {
+        world.ledger.record_step(&source.run.id, "load", 0, &serde_json::json!({}))?;
+        return Ok(Done { pending: again.after(Waiting::new()), ..Done::default() });
+    }
+    let candidates = candidates_of(source, everything, &again.ids);
 
     let decision = Decision::prepare(world, job, &source.snapshot, &mirrors, candidates).await?;
     let rows = decision.source_rows().await?;
 
     let log = VerdictLog::begin(world, &source.run.id, &job.name)?;
-    let passing = Passing { log: Some(log), family: Some(Family::default()) };
+    let passing = Passing { log: Some(log), family: Some(Family::new(&decision.session.runtime_env())) };
+    let begun = client.tenant_time();
     let sending = Sending { world, job, run: &source.run.id, metadata: &metadata };
-    let (first, mut passing) = sending.send("load", rows, &decision, passing).await?;
-    let family = passing.family.take().unwrap_or_default();
+    let verdicts = decision.stream().await?;
+    let schema = verdicts.schema();
+    let (first, mut passing) = sending.send("load", rows, verdicts, &decision, passing).await?;
+    let family = passing.family.take().unwrap_or_else(|| Family::new(&decision.session.runtime_env()));
     let held = family.held();
-    let rounds = family.rounds();
+    let mut rounds = family.rounds();
+    let wanted = std::mem::take(&mut rounds.wanted);
+    let lookups = decision.plan.lookups.iter();
+    let lookups = lookups.filter_map(|key| Some((key.clone(), wanted.get(&key.field.to_string())?.clone())));
+    let mut arrivals = Arrivals::new(lookups.collect(), begun);
     let mut total = Sent::default();
-    let hopeless = rounds.hopeless;
-    let mut refer: HashSet<String> = HashSet::new();
-    total.take(first, |id| !hopeless.contains(id), &mut refer);
-    drop(decision);
-    let mut mirrors = mirrors;
-    for (number, ids) in rounds.rounds.iter().enumerate() {
+    let mut refer = Waiting::new();
+    total.take(first, |id| !rounds.hopeless.contains(id), &mut refer);
+    for (number, rows) in rounds.sizes.iter().enumerate() {
         if number > 0 || rounds.first_has_parents {
-            mirrors = mirror::refresh(world, job, &metadata, Refresh::OwnWrites).await?;
+            arrivals.read(&client, &decision.session, &metadata).await?;
         }
-        let decision = Decision::prepare(world, job, &source.snapshot, &mirrors, Candidates::Only(ids)).await?;
-        let what = format!("load of those whose parents are there, {} of {}", number + 1, rounds.rounds.len());
+        let what = format!("load of those whose parents are there, {} of {}", number + 1, rounds.sizes.len());
+        let come = Arc::new(arrivals);
+        let complete = Arc::clone(&come);
+        let held = rounds.rows(number).and_then(move |batch| std::future::ready(complete.complete(&batch)));
+        let held = verdicts_of(&schema, held);
         let sent;
-        (sent, passing) = sending.send(&what, ids.len() as u64, &decision, passing).await?;
+        (sent, passing) = sending.send(&what, *rows as u64, held, &decision, passing).await?;
+        arrivals = Arc::into_inner(come).ok_or_else(|| Error::bug("rows of a round are on their way after its end"))?;
         total.take(sent, |id| rounds.refer.contains(id), &mut refer);
     }
     if let Some(log) = passing.log {
@@ -218,24 +236,34 @@ async fn decide_and_load(world: &World, job: &Job, source: &LandedSource) -> Res
             references: 0,
         },
         rejects: total.rejects,
-        pending: Vec::new(),
+        pending: PendingChange::default(),
     };
     let mut still_waiting = total.waiting;
     let refused: HashSet<&str> = done.rejects.iter().map(|reject| reject.source_id.as_str()).collect();
-    let refer: BTreeSet<String> = refer.into_iter().filter(|id| !refused.contains(id.as_str())).collect();
+    refer.retain(|id, _| !refused.contains(id.as_str()));
     if total.inserted + total.updated == 0 {
         // What was not there before is not there now.
         still_waiting.extend(refer);
     } else if !refer.is_empty() {
-        let refer = StringArray::from_iter_values(refer);
-        let (references, unresolved) = second_pass(&sending, source, &refer).await?;
-        done.counters.references = references;
-        still_waiting.extend(unresolved);
+        // New rows are on the shelves; of others it is not known what else has changed, so they are decided again.
+        let on_shelves = |id: &String| rounds.refer.contains(id) || rounds.follow.contains(id);
+        let (new, others): (Waiting, Waiting) = refer.into_iter().partition(|(id, _)| on_shelves(id));
+        if !new.is_empty() {
+            arrivals.read(&client, &decision.session, &metadata).await?;
+            let ids = Arc::new(new.into_keys().collect::<HashSet<_>>());
+            let rows = rounds.of(Arc::clone(&ids));
+            done.counters.references +=
+                references(&sending, &decision, &schema, arrivals, rows, &mut still_waiting).await?;
+        }
+        drop(decision);
+        if !others.is_empty() {
+            let others = StringArray::from_iter_values(others.into_keys());
+            let (references, unresolved) = second_pass(&sending, source, &others).await?;
+            done.counters.references += references;
+            still_waiting.extend(unresolved);
+        }
     }
-    done.pending = still_waiting
-        .into_iter()
-        .map(|source_id| Pending { source_id, code: "LOOKUP_NO_MATCH".to_owned(), field: None })
-        .collect();
+    done.pending = again.after(still_waiting);
     world.ledger.record_step(
         &source.run.id,
         "load",
@@ -245,51 +273,55 @@ async fn decide_and_load(world: &World, job: &Job, source: &LandedSource) -> Res
     Ok(done)
 }
 
-/// The rows that a run decides about, `again` among them.
-pub(super) fn candidates_of<'a>(
-    world: &World,
-    job: &Job,
-    source: &LandedSource,
-    again: &'a StringArray,
-) -> Result<Candidates<'a>> {
-    // The same rows mapped otherwise: what is landed is compared again, without a new extract.
-    let remapped = world.ledger.watermark(&job.name)?.is_some_and(|watermark| watermark.spec_hash != job.spec_hash());
-    Ok(if remapped && !source.run.full {
-        Candidates::Everything
-    } else {
-        Candidates::Extract { sequence: source.landed.sequence, again }
-    })
+/// Sets the references of rows that are written by now. Gives their number.
+async fn references(
+    sending: &Sending<'_>,
+    decision: &Decision,
+    schema: &SchemaRef,
+    arrivals: Arrivals,
+    rows: impl Stream<Item = Result<RecordBatch>> + Send + 'static,
+    waiting: &mut Waiting,
+) -> Result<u64> {
+    let Sending { world, job, .. } = *sending;
+    let mut updates = Vec::new();
+    let mut rows = std::pin::pin!(rows);
+    while let Some(batch) = rows.try_next().await? {
+        updates.push(Ok(arrivals.updates(&batch, waiting)?));
+    }
+    let count: usize = updates.iter().flatten().map(RecordBatch::num_rows).sum();
+    world.reporter.begin(&job.name, "references", Some(count as u64));
+    let updates = verdicts_of(schema, stream::iter(updates));
+    let (loaded, ..) = sending.load(updates, Passing::default()).await?;
+    world.reporter.end(&job.name, "references", &format!("{} set", loaded.updated));
+    // The rows themselves are written and counted; that a reference was refused is told all the same.
+    store_rejects(world, sending.run, &job.name, decision, loaded.rejects.iter()).await?;
+    Ok(loaded.updated)
 }
 
-/// Rows of earlier runs that wait for a parent.
-pub(super) fn waiting_ids(world: &World, job: &Job) -> Result<StringArray> {
-    let ids: BTreeSet<String> = world.ledger.pending(&job.name)?.into_iter().map(|pending| pending.source_id).collect();
-    Ok(StringArray::from_iter_values(ids))
+fn verdicts_of(
+    schema: &SchemaRef,
+    verdicts: impl Stream<Item = Result<RecordBatch>> + Send + 'static,
+) -> SendableRecordBatchStream {
+    Box::pin(RecordBatchStreamAdapter::new(Arc::clone(schema), verdicts.map_err(Into::into)))
+}
+
+/// The rows that a run decides about, `again` among them.
+pub(super) fn candidates_of<'a>(source: &LandedSource, everything: bool, again: &'a StringArray) -> Candidates<'a> {
+    match everything {
+        true => Candidates::Everything,
+        false => Candidates::Extract { sequence: source.landed.sequence, again },
+    }
 }
 
 /// What passed by on the way to the load.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Watched {
-    /// Rows whose parent is missing: tried again by the next run.
-    waiting: BTreeSet<String>,
-    /// Rows whose self lookup may find a record of this run. They may be many, so they take little room each.
-    self_references: StringArray,
+    /// Rows whose parent is missing: tried again by a later run.
+    waiting: Waiting,
+    /// Rows whose self lookup may find a record of this run.
+    self_references: Waiting,
     /// Rows that the verdicts reject.
     rejects: Vec<Reject>,
-}
-
-/// [`Watched`] while it grows.
-#[derive(Debug, Default)]
-struct Watching {
-    waiting: BTreeSet<String>,
-    self_references: StringBuilder,
-    rejects: Vec<Reject>,
-}
-
-impl Watching {
-    fn end(mut self) -> Watched {
-        Watched { waiting: self.waiting, self_references: self.self_references.finish(), rejects: self.rejects }
-    }
 }
 
 /// What the verdicts pass on their way to the load.
@@ -308,29 +340,21 @@ struct Sent {
     updated: u64,
     unchanged: u64,
     rejects: Vec<Reject>,
-    waiting: BTreeSet<String>,
+    waiting: Waiting,
 }
 
 impl Sent {
     /// Adds what became of some. Of the rows without their reference, those that `may_come` go to `refer`.
-    fn take(
-        &mut self,
-        (loaded, watched): (Loaded, Watched),
-        may_come: impl Fn(&str) -> bool,
-        refer: &mut HashSet<String>,
-    ) {
+    fn take(&mut self, (loaded, watched): (Loaded, Watched), may_come: impl Fn(&str) -> bool, refer: &mut Waiting) {
         self.inserted += loaded.inserted;
         self.updated += loaded.updated;
         self.unchanged += loaded.unchanged;
         self.rejects.extend(watched.rejects);
         self.rejects.extend(loaded.rejects);
         self.waiting.extend(watched.waiting);
-        for id in watched.self_references.iter().flatten() {
-            if may_come(id) {
-                refer.insert(id.to_owned());
-            } else {
-                self.waiting.insert(id.to_owned());
-            }
+        for (id, wants) in watched.self_references {
+            let list = if may_come(&id) { &mut *refer } else { &mut self.waiting };
+            list.insert(id, wants);
         }
     }
 }
@@ -345,17 +369,18 @@ struct Sending<'a> {
 }
 
 impl Sending<'_> {
-    /// Sends a plan's output, and stores its rejects with their input.
+    /// Sends verdicts, and stores the rejects among them with their input.
     async fn send(
         &self,
         step: &str,
         rows: u64,
+        verdicts: SendableRecordBatchStream,
         decision: &Decision,
         passing: Passing,
     ) -> Result<((Loaded, Watched), Passing)> {
         let Self { world, job, run, .. } = *self;
         world.reporter.begin(&job.name, step, Some(rows));
-        let (loaded, watched, passing) = self.load(decision.stream().await?, passing).await?;
+        let (loaded, watched, passing) = self.load(verdicts, passing).await?;
         let rejected = watched.rejects.len() + loaded.rejects.len();
         world.reporter.end(
             &job.name,
@@ -394,13 +419,13 @@ impl Sending<'_> {
         let (give_back, taken_back) = tokio::sync::oneshot::channel();
         builder.spawn(async move {
             let mut decisions = decisions;
-            let mut watching = Watching::default();
+            let mut watched = Watched::default();
             while let Some(batch) = decisions.try_next().await? {
                 let batch = match &mut passing.family {
                     Some(family) => family.part(&batch)?,
                     None => batch,
                 };
-                watch(&batch, &self_fields, &mut watching)?;
+                watch(&batch, &self_fields, &mut watched)?;
                 if let Some(log) = &mut passing.log {
                     log.write(&batch).await?;
                 }
@@ -408,9 +433,9 @@ impl Sending<'_> {
                     return Ok(());
                 }
             }
-            drop(sender);
+            drop((sender, decisions));
             // Nobody waits only when the load has failed, and then the failure is what matters.
-            let _gone = give_back.send((watching.end(), passing));
+            let _gone = give_back.send((watched, passing));
             Ok(())
         });
         let loaded = load::load(&context, builder.build(), None).await?;
@@ -420,7 +445,7 @@ impl Sending<'_> {
     }
 }
 
-fn watch(batch: &RecordBatch, self_fields: &[String], watched: &mut Watching) -> Result<()> {
+fn watch(batch: &RecordBatch, self_fields: &[String], watched: &mut Watched) -> Result<()> {
     watch_rejects(batch, &mut watched.rejects)?;
     let retry = flag(batch, "retry")?;
     let unresolved = text(batch, "unresolved")?;
@@ -428,14 +453,14 @@ fn watch(batch: &RecordBatch, self_fields: &[String], watched: &mut Watching) ->
     if retry.true_count() == 0 && unresolved.null_count() == unresolved.len() {
         return Ok(());
     }
-    let (ids, unresolved) = (ids.as_string::<i32>(), unresolved.as_string::<i32>());
+    let (ids, unresolved, wants) = (ids.as_string::<i32>(), unresolved.as_string::<i32>(), Wants::of(batch)?);
     for row in 0..batch.num_rows() {
         let fields = if unresolved.is_valid(row) { unresolved.value(row) } else { "" };
         let by_self = fields.split(',').any(|field| self_fields.iter().any(|own| own == field));
         if by_self {
-            watched.self_references.append_value(ids.value(row));
+            watched.self_references.insert(ids.value(row).to_owned(), wants.at(row));
         } else if retry.is_valid(row) && retry.value(row) {
-            watched.waiting.insert(ids.value(row).to_owned());
+            watched.waiting.insert(ids.value(row).to_owned(), wants.at(row));
         }
     }
     Ok(())
@@ -470,7 +495,7 @@ fn watch_rejects(batch: &RecordBatch, rejects: &mut Vec<Reject>) -> Result<()> {
     Ok(())
 }
 
-fn text(batch: &RecordBatch, name: &str) -> Result<Arc<dyn Array>> {
+pub(super) fn text(batch: &RecordBatch, name: &str) -> Result<Arc<dyn Array>> {
     let column =
         batch.column_by_name(name).ok_or_else(|| Error::bug(format!("the verdict query has no column `{name}`")))?;
     Ok(cast(column, &DataType::Utf8)?)
@@ -484,11 +509,7 @@ fn flag(batch: &RecordBatch, name: &str) -> Result<BooleanArray> {
 
 /// References of rows created in this run: the mirrors are read again and only the rows concerned are decided again.
 /// Gives the number of references set and the rows that still have none.
-async fn second_pass(
-    sending: &Sending<'_>,
-    source: &LandedSource,
-    ids: &StringArray,
-) -> Result<(u64, BTreeSet<String>)> {
+async fn second_pass(sending: &Sending<'_>, source: &LandedSource, ids: &StringArray) -> Result<(u64, Waiting)> {
     let Sending { world, job, metadata, .. } = *sending;
     let mirrors = mirror::refresh(world, job, metadata, Refresh::OwnWrites).await?;
     let candidates = Candidates::Only(ids);
@@ -498,12 +519,7 @@ async fn second_pass(
     world.reporter.end(&job.name, "references", &format!("{} set", loaded.updated));
     // The rows themselves are written and counted; that a reference was refused is told all the same.
     store_rejects(world, sending.run, &job.name, &decision, loaded.rejects.iter()).await?;
-    if loaded.updated > u64::from(PAGE_ROWS) {
-        // Read back now, while the run that made them pays for it, and not in the next one. A few come with the page
-        // that the next run asks for anyway.
-        mirror::refresh(world, job, metadata, Refresh::OwnWrites).await?;
-    }
     let mut unresolved = watched.waiting;
-    unresolved.extend(watched.self_references.iter().flatten().map(str::to_owned));
+    unresolved.extend(watched.self_references);
     Ok((loaded.updated, unresolved))
 }

@@ -13,6 +13,7 @@
 //!   mirrors are read again first, so rows that reached the tenant before the stop are found `unchanged`.
 //! * `extracted + retried = inserted + updated + unchanged + rejected`; a run that breaks it ends as a fault of ours.
 
+mod arrivals;
 mod chain;
 mod decide;
 mod job;
@@ -25,8 +26,10 @@ mod recheck;
 mod record;
 mod report;
 mod rounds;
+mod shelf;
 mod source;
 mod tables;
+mod waiting;
 mod world;
 
 pub use chain::run_chain;

@@ -33,6 +33,7 @@ use super::mirror::Refresh;
 use super::source::LandedSource;
 use super::source::land_source;
 use super::source::store_failure;
+use super::waiting;
 use super::world::World;
 
 /// Most samples of one verdict.
@@ -107,8 +108,8 @@ pub async fn plan_job(world: &World, job: &Job, samples: usize) -> Result<JobPla
 async fn plan_landed(world: &World, job: &Job, source: &LandedSource, samples: usize) -> Result<JobPlan> {
     let metadata = world.metadata(job).await?;
     let mirrors = mirror::refresh(world, job, &metadata, Refresh::Changes).await?;
-    let again = super::job::waiting_ids(world, job)?;
-    let candidates = candidates_of(world, job, source, &again)?;
+    let again = waiting::again(world, job, source, &mirrors).await?;
+    let candidates = candidates_of(source, waiting::all_anew(world, job, source)?, &again.ids);
     let decision = Decision::prepare(world, job, &source.snapshot, &mirrors, candidates).await?;
     let soql = world.ledger.steps(Some(&source.run.id))?.into_iter().rev().find(|step| step.step == "extract");
     let mut plan = JobPlan {

@@ -12,11 +12,14 @@
 //! # Promises
 //! * A row is held only if it is new, alone in writing its record, and all that it waits for may come later.
 //! * Each held row is in exactly one round, after all rows that it waits for, as far as these do not wait for it.
-//! * Rows that wait for each other, and generations that are not worth a round of their own, need their reference set
-//!   afterwards; [`Rounds::refer`] names them.
+//! * Rows that wait for each other, and the last of very long lines, need their reference set afterwards;
+//!   [`Rounds::refer`] names them.
+//! * Held rows, and new rows sent at once without their reference, are kept on a shelf: what is decided about them stays.
 
+use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use datafusion::arrow::array::Array;
 use datafusion::arrow::array::ArrayBuilder;
@@ -24,33 +27,45 @@ use datafusion::arrow::array::AsArray;
 use datafusion::arrow::array::BooleanArray;
 use datafusion::arrow::array::Int64Array;
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::array::StringArray;
 use datafusion::arrow::array::StringBuilder;
 use datafusion::arrow::compute::filter_record_batch;
 use datafusion::arrow::datatypes::Int64Type;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use futures::Stream;
+use futures::StreamExt;
+use futures::stream;
 
 use crate::error::Error;
 use crate::error::Result;
 
-/// Most rounds.
-const MOST: usize = 6;
+use super::arrivals::Wanted;
+use super::shelf::Shelf;
 
-/// A round reads back what the one before has made, and decides anew: one held row in so many must gain by it.
+/// Most rounds.
+const MOST: usize = 16;
+
+/// A round reads back what the one before has made: so many rows must gain by it, which else are sent twice.
 const WORTH: usize = 10;
 
 /// A key that a record answers to or waits for, with the place of its lookup among the job's.
 type Key = (usize, i64);
 
 /// Rows that wait for records of the same run, and the records that the run makes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Family {
     /// Keys of the records that are made or changed by the rows sent at once.
     sent: Vec<Key>,
     held: Waiting,
+    held_rows: Shelf,
     /// Keys of the records that the held rows will make.
     becomes: Vec<(Key, usize)>,
-    /// Rows sent at once that wait for a reference.
+    /// New rows sent at once that wait for a reference.
+    followed: Waiting,
+    followed_rows: Shelf,
+    /// Other rows sent at once that do.
     referring: Waiting,
+    /// By field: the keys that the rows on the shelves wait for, and those of their own records.
+    wanted: BTreeMap<String, Wanted>,
 }
 
 /// Rows and what they wait for.
@@ -62,19 +77,39 @@ struct Waiting {
 }
 
 /// In which order the held rows go.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug)]
 pub(super) struct Rounds {
-    /// Source ids.
-    pub(super) rounds: Vec<StringArray>,
+    /// How many rows each round has.
+    pub(super) sizes: Vec<usize>,
+    /// The round of each held row.
+    round_of: Arc<Vec<u8>>,
+    held: Shelf,
+    followed: Shelf,
     /// Whether the first round has a parent among the rows sent at once.
     pub(super) first_has_parents: bool,
     /// Held rows whose reference has to be set after the last round.
     pub(super) refer: HashSet<String>,
+    /// New rows sent at once whose parent may come with the run.
+    pub(super) follow: HashSet<String>,
     /// Rows sent at once whose parent is not among the run's rows.
     pub(super) hopeless: HashSet<String>,
+    pub(super) wanted: BTreeMap<String, Wanted>,
 }
 
 impl Family {
+    pub(super) fn new(runtime: &Arc<RuntimeEnv>) -> Self {
+        Self {
+            sent: Vec::new(),
+            held: Waiting::default(),
+            held_rows: Shelf::new(Arc::clone(runtime)),
+            becomes: Vec::new(),
+            followed: Waiting::default(),
+            followed_rows: Shelf::new(Arc::clone(runtime)),
+            referring: Waiting::default(),
+            wanted: BTreeMap::new(),
+        }
+    }
+
     /// Takes a batch of verdicts in and gives back the rows that are sent at once.
     pub(super) fn part(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
         let (awaits, becomes) = (numbers(batch, "awaits."), numbers(batch, "becomes."));
@@ -87,34 +122,51 @@ impl Family {
         });
         let (ids, verdicts, unresolved) = (ids?, verdicts?, unresolved?);
         let sharing = batch.column_by_name("person_rows").and_then(|column| column.as_primitive_opt::<Int64Type>());
-        let keys = |columns: &[&Int64Array], row: usize| -> Vec<Key> {
-            let filled = columns.iter().enumerate().filter(|(_, column)| column.is_valid(row));
-            filled.map(|(at, column)| (at, column.value(row))).collect()
+        let keys = |columns: &[(&str, &Int64Array)], row: usize| -> Vec<Key> {
+            let filled = columns.iter().enumerate().filter(|(_, (_, column))| column.is_valid(row));
+            filled.map(|(at, (_, column))| (at, column.value(row))).collect()
         };
-        let now: BooleanArray = (0..batch.num_rows())
-            .map(|row| {
-                let waits = awaits.iter().any(|column| column.is_valid(row));
-                let alone = sharing.is_none_or(|rows| rows.is_null(row) || rows.value(row) <= 1);
-                let waits_for = if waits { keys(&awaits, row) } else { Vec::new() };
-                let hold = waits
-                    && alone
-                    && verdicts.value(row) == "insert"
-                    && unresolved.value(row).split(',').count() == waits_for.len();
-                if hold {
-                    let place = self.held();
-                    self.becomes.extend(keys(&becomes, row).into_iter().map(|key| (key, place)));
-                    self.held.push(ids.value(row), waits_for);
-                } else {
-                    if matches!(verdicts.value(row), "insert" | "update") {
-                        self.sent.extend(keys(&becomes, row));
-                    }
-                    if waits {
-                        self.referring.push(ids.value(row), waits_for);
+        let (mut now, mut held, mut followed) = (Vec::new(), Vec::new(), Vec::new());
+        for row in 0..batch.num_rows() {
+            let waits_for = keys(&awaits, row);
+            let alone = sharing.is_none_or(|rows| rows.is_null(row) || rows.value(row) <= 1);
+            let may_follow = !waits_for.is_empty()
+                && verdicts.value(row) == "insert"
+                && unresolved.value(row).split(',').count() == waits_for.len();
+            let hold = may_follow && alone;
+            if hold {
+                let place = self.held();
+                self.becomes.extend(keys(&becomes, row).into_iter().map(|key| (key, place)));
+                self.held.push(ids.value(row), waits_for);
+            } else {
+                if matches!(verdicts.value(row), "insert" | "update") {
+                    self.sent.extend(keys(&becomes, row));
+                }
+                if may_follow {
+                    self.followed.push(ids.value(row), waits_for);
+                } else if !waits_for.is_empty() {
+                    self.referring.push(ids.value(row), waits_for);
+                }
+            }
+            now.push(!hold);
+            held.push(hold);
+            followed.push(may_follow && !hold);
+        }
+        let [now, held, followed] = [now, held, followed].map(BooleanArray::from);
+        let fields: Vec<&str> = awaits.iter().map(|(field, _)| *field).collect();
+        for (rows, mask) in [(&mut self.held_rows, &held), (&mut self.followed_rows, &followed)] {
+            if mask.true_count() > 0 {
+                let put_aside = filter_record_batch(batch, mask)?;
+                for field in &fields {
+                    let wanted = self.wanted.entry((*field).to_owned()).or_default();
+                    for name in ["wants", "own"].map(|kind| format!("{kind}.{field}")) {
+                        let keys = put_aside.column_by_name(&name).and_then(|column| column.as_string_opt::<i32>());
+                        keys.into_iter().for_each(|keys| wanted.add(keys));
                     }
                 }
-                Some(!hold)
-            })
-            .collect();
+                rows.put(put_aside)?;
+            }
+        }
         if now.true_count() == now.len() { Ok(batch.clone()) } else { Ok(filter_record_batch(batch, &now)?) }
     }
 
@@ -128,34 +180,75 @@ impl Family {
         self.sent.sort_unstable();
         let sent = |key: &Key| self.sent.binary_search(key).is_ok();
         let becomes: HashMap<Key, usize> = self.becomes.iter().copied().collect();
-        let mut found = Rounds::default();
         let coming = |key: &Key| sent(key) || becomes.contains_key(key);
-        for (row, id) in self.referring.ids.finish().iter().flatten().enumerate() {
-            if !self.referring.of(row).iter().any(|(_, key)| coming(key)) {
-                found.hopeless.insert(id.to_owned());
+        let (mut hopeless, mut follow, mut refer) = (HashSet::new(), HashSet::new(), HashSet::new());
+        for (of_new, waiting) in [(true, &mut self.followed), (false, &mut self.referring)] {
+            for (row, id) in waiting.ids.finish().iter().flatten().enumerate() {
+                if !waiting.of(row).iter().any(|(_, key)| coming(key)) {
+                    hopeless.insert(id.to_owned());
+                } else if of_new {
+                    follow.insert(id.to_owned());
+                }
             }
         }
         let (generations, circular) = self.held.generations(&becomes);
         let of = |generation: usize| generations.iter().filter(|one| **one == generation).count();
         let mut last = 1;
-        while last < MOST && of(last + 1) * WORTH >= generations.len().max(1) {
+        while last < MOST && of(last + 1) >= WORTH {
             last += 1;
         }
-        let mut rounds: Vec<StringBuilder> = Vec::new();
+        let (mut sizes, mut first_has_parents) = (Vec::new(), false);
+        let mut round_of = Vec::with_capacity(generations.len());
         for (row, id) in self.held.ids.finish().iter().flatten().enumerate() {
             let generation = generations[row];
             let round = generation.min(last) - 1;
-            found.first_has_parents |= round == 0 && self.held.of(row).iter().any(|(_, key)| sent(key));
+            first_has_parents |= round == 0 && self.held.of(row).iter().any(|(_, key)| sent(key));
             if generation > last || circular.contains(&row) {
-                found.refer.insert(id.to_owned());
+                refer.insert(id.to_owned());
             }
-            if rounds.len() <= round {
-                rounds.resize_with(round + 1, StringBuilder::new);
+            if sizes.len() <= round {
+                sizes.resize(round + 1, 0);
             }
-            rounds[round].append_value(id);
+            sizes[round] += 1;
+            round_of.push(u8::try_from(round).unwrap_or(u8::MAX));
         }
-        found.rounds = rounds.iter_mut().map(StringBuilder::finish).collect();
-        found
+        Rounds {
+            sizes,
+            round_of: Arc::new(round_of),
+            held: self.held_rows,
+            followed: self.followed_rows,
+            first_has_parents,
+            refer,
+            follow,
+            hopeless,
+            wanted: self.wanted,
+        }
+    }
+}
+
+impl Rounds {
+    /// The held rows of a round, as they were decided.
+    pub(super) fn rows(&self, round: usize) -> impl Stream<Item = Result<RecordBatch>> + Send + use<> {
+        let (round_of, mut before) = (Arc::clone(&self.round_of), 0);
+        self.held.read().map(move |batch| {
+            let batch = batch?;
+            let mine = &round_of[before..before + batch.num_rows()];
+            before += batch.num_rows();
+            let mask: BooleanArray = mine.iter().map(|one| Some(usize::from(*one) == round)).collect();
+            Ok(filter_record_batch(&batch, &mask)?)
+        })
+    }
+
+    /// The rows on the shelves among `ids`.
+    pub(super) fn of(&self, ids: Arc<HashSet<String>>) -> impl Stream<Item = Result<RecordBatch>> + Send + use<> {
+        let held = if self.refer.is_empty() { None } else { Some(self.held.read()) };
+        self.followed.read().chain(stream::iter(held).flatten()).map(move |batch| {
+            let batch = batch?;
+            let found = batch.column_by_name("source_id").and_then(|column| column.as_string_opt::<i32>());
+            let found = found.ok_or_else(|| Error::bug("the verdicts have no text column `source_id`"))?;
+            let mask: BooleanArray = found.iter().map(|id| Some(id.is_some_and(|id| ids.contains(id)))).collect();
+            Ok(filter_record_batch(&batch, &mask)?)
+        })
     }
 }
 
@@ -210,12 +303,13 @@ impl Waiting {
     }
 }
 
-/// The columns with this prefix, in their order.
-fn numbers<'b>(batch: &'b RecordBatch, prefix: &str) -> Vec<&'b Int64Array> {
+/// The fields and columns with this prefix, in their order.
+fn numbers<'b>(batch: &'b RecordBatch, prefix: &str) -> Vec<(&'b str, &'b Int64Array)> {
     let fields = batch.schema_ref().fields().iter().zip(batch.columns());
     fields
-        .filter(|(field, _)| field.name().starts_with(prefix))
-        .filter_map(|(_, column)| column.as_primitive_opt::<Int64Type>())
+        .filter_map(|(field, column)| {
+            Some((field.name().strip_prefix(prefix)?, column.as_primitive_opt::<Int64Type>()?))
+        })
         .collect()
 }
 
@@ -224,11 +318,18 @@ mod tests {
     use std::sync::Arc;
 
     use datafusion::arrow::array::ArrayRef;
+    use datafusion::arrow::array::StringArray;
+    use datafusion::prelude::SessionContext;
+    use futures::TryStreamExt;
 
     use super::*;
 
     /// A row: id, verdict, rows of its person, what it becomes, what it waits for.
     type Row = (&'static str, &'static str, i64, i64, Option<i64>);
+
+    fn family() -> Family {
+        Family::new(&SessionContext::new().runtime_env())
+    }
 
     fn batch(rows: &[Row]) -> RecordBatch {
         let text = |of: &dyn Fn(&Row) -> Option<&'static str>| {
@@ -236,6 +337,7 @@ mod tests {
         };
         let number =
             |of: &dyn Fn(&Row) -> Option<i64>| Arc::new(rows.iter().map(of).collect::<Int64Array>()) as ArrayRef;
+        let wants: StringArray = rows.iter().map(|row| row.4.map(|key| key.to_string())).collect();
         RecordBatch::try_from_iter([
             ("source_id", text(&|row| Some(row.0))),
             ("verdict", text(&|row| Some(row.1))),
@@ -243,22 +345,28 @@ mod tests {
             ("person_rows", number(&|row| Some(row.2))),
             ("becomes.x.Manager", number(&|row| Some(row.3))),
             ("awaits.x.Manager", number(&|row| row.4)),
+            ("wants.x.Manager", Arc::new(wants)),
         ])
         .unwrap()
     }
 
-    fn ids(batch: &RecordBatch) -> Vec<&str> {
-        batch.column(0).as_string::<i32>().iter().flatten().collect()
+    fn ids(batch: &RecordBatch) -> Vec<String> {
+        batch.column(0).as_string::<i32>().iter().flatten().map(str::to_owned).collect()
+    }
+
+    async fn all(rows: impl Stream<Item = Result<RecordBatch>>) -> Vec<String> {
+        let batches: Vec<RecordBatch> = rows.try_collect().await.unwrap();
+        batches.iter().flat_map(ids).collect()
     }
 
     fn set(ids: &[&str]) -> HashSet<String> {
         ids.iter().map(|id| (*id).to_owned()).collect()
     }
 
-    #[test]
-    fn children_follow_their_parents_whatever_the_order_of_the_rows() {
-        let mut family = Family::default();
-        let first = batch(&[
+    #[tokio::test]
+    async fn children_follow_their_parents_whatever_the_order_of_the_rows() {
+        let mut family = family();
+        let mut rows = vec![
             ("grandchild", "insert", 1, 3, Some(2)),
             ("child", "insert", 1, 2, Some(1)),
             ("twin", "insert", 2, 9, Some(1)),
@@ -266,42 +374,49 @@ mod tests {
             ("known", "update", 1, 8, Some(3)),
             ("orphan", "insert", 1, 7, Some(77)),
             ("known orphan", "update", 1, 6, Some(78)),
-        ]);
-        let now = family.part(&first).unwrap();
+        ];
+        // So many that they are worth a round.
+        rows.extend((1..WORTH as i64).map(|at| ("another grandchild", "insert", 1, 100 + at, Some(2))));
+        let now = family.part(&batch(&rows)).unwrap();
         assert_eq!(ids(&now), ["twin", "parent", "known", "known orphan"]);
-        assert_eq!(family.held(), 3);
+        assert_eq!(family.held(), 3 + WORTH - 1);
         let rounds = family.rounds();
-        assert_eq!(rounds.rounds, [StringArray::from(vec!["child", "orphan"]), StringArray::from(vec!["grandchild"])]);
+        assert_eq!(rounds.sizes, [2, WORTH]);
+        assert_eq!(all(rounds.rows(0)).await, ["child", "orphan"]);
+        assert_eq!(all(rounds.rows(1)).await[..2], ["grandchild", "another grandchild"]);
         assert!(rounds.first_has_parents);
-        assert_eq!((rounds.refer, rounds.hopeless), (HashSet::new(), set(&["known orphan"])));
+        assert_eq!((&rounds.refer, &rounds.hopeless), (&set(&[]), &set(&["known orphan"])));
+        assert_eq!(rounds.follow, set(&["twin"]));
+        assert_eq!(all(rounds.of(Arc::new(rounds.follow.clone()))).await, ["twin"]);
     }
 
-    #[test]
-    fn a_circle_and_a_long_line_end_and_their_rest_is_named() {
-        let mut family = Family::default();
-        let circle =
+    #[tokio::test]
+    async fn a_circle_and_a_long_line_end_and_their_rest_is_named() {
+        let mut circle = family();
+        let rows =
             batch(&[("a", "insert", 1, 1, Some(2)), ("b", "insert", 1, 2, Some(3)), ("c", "insert", 1, 3, Some(1))]);
-        assert_eq!(family.part(&circle).unwrap().num_rows(), 0);
-        let rounds = family.rounds();
-        assert_eq!(rounds.rounds.iter().map(StringArray::len).collect::<Vec<_>>(), [1, 1, 1]);
-        assert_eq!((rounds.refer.len(), rounds.first_has_parents), (1, false));
+        assert_eq!(circle.part(&rows).unwrap().num_rows(), 0);
+        let rounds = circle.rounds();
+        assert_eq!((rounds.sizes.iter().sum::<usize>(), rounds.refer.len(), rounds.first_has_parents), (3, 3, false));
+        assert_eq!(all(rounds.of(Arc::new(rounds.refer.clone()))).await.len(), 3);
 
-        for (length, lasts) in [(8, MOST), (100, 1)] {
-            let mut family = Family::default();
-            let line: Vec<Row> = (0..length).map(|at| ("x", "insert", 1, at + 1, Some(at))).collect();
-            let _ = family.part(&batch(&line)).unwrap();
-            let rounds = family.rounds();
-            assert_eq!(rounds.rounds.len(), lasts, "a generation of a hundredth is not worth a round");
-            assert_eq!(rounds.rounds.iter().map(StringArray::len).sum::<usize>() as i64, length);
-            assert_eq!(rounds.refer, set(&["x"]));
+        // A line of `length` generations with so many rows in each.
+        for (length, wide, lasts) in [(8, 1, 1), (8, WORTH as i64, 8), (20, WORTH as i64, MOST)] {
+            let mut line = family();
+            let rows: Vec<Row> = (0..length * wide).map(|at| ("x", "insert", 1, at + wide, Some(at))).collect();
+            let _ = line.part(&batch(&rows)).unwrap();
+            let rounds = line.rounds();
+            assert_eq!(rounds.sizes.len(), lasts, "{length} generations of {wide}");
+            assert_eq!(rounds.sizes.iter().sum::<usize>() as i64, length * wide);
+            assert_eq!(rounds.refer, if lasts as i64 == length { set(&[]) } else { set(&["x"]) });
         }
     }
 
     #[test]
     fn without_self_lookups_nothing_is_held() {
         let plain = batch(&[("a", "insert", 1, 1, Some(2))]).project(&[0, 1, 2]).unwrap();
-        let mut family = Family::default();
+        let mut family = family();
         assert_eq!(family.part(&plain).unwrap(), plain);
-        assert_eq!(family.rounds(), Rounds::default());
+        assert!(family.rounds().sizes.is_empty());
     }
 }

@@ -4,8 +4,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sf2gs::clock::Clock;
 use sf2gs::error::ErrorKind;
 use sf2gs::ledger::{
-    ChainRun, Counters, Landed, Ledger, MirrorState, NewChunk, NewEdit, NewRun, Outcome, Pending, RunFilter, RunStatus,
-    Watermark,
+    ChainRun, Counters, Landed, Ledger, MirrorState, NewChunk, NewEdit, NewRun, Outcome, Pending, PendingChange,
+    RunFilter, RunStatus, Watermark,
 };
 use sf2gs::telemetry::{CallClass, Secret};
 
@@ -48,6 +48,15 @@ fn watermark(until: DateTime<Utc>) -> Watermark {
     Watermark { until, source_hash: "s".into(), spec_hash: "m".into() }
 }
 
+fn waiting(source_id: &str) -> Pending {
+    Pending {
+        source_id: source_id.into(),
+        code: "LOOKUP_NO_MATCH".into(),
+        field: Some("company_person.Company_ID".into()),
+        wants: vec!["company_person.Company_ID\u{1f}001".into()],
+    }
+}
+
 fn success() -> Outcome {
     Outcome {
         status: RunStatus::PartialSuccess,
@@ -55,11 +64,7 @@ fn success() -> Outcome {
         calls: [(CallClass::GainsightSync, 3)].into(),
         error: None,
         watermark: Some(watermark(at(-300))),
-        pending: Some(vec![Pending {
-            source_id: "003".into(),
-            code: "LOOKUP_NO_MATCH".into(),
-            field: Some("company_person.Company_ID".into()),
-        }]),
+        pending: Some(vec![waiting("003")].into()),
     }
 }
 
@@ -81,7 +86,7 @@ fn a_run_is_stored_with_its_watermark_and_what_to_try_again() {
     assert_eq!((run.seconds(), run.attempts, run.chain.clone().unwrap().order), (Some(5.0), 1, 2));
     assert_eq!(run.calls, [(CallClass::GainsightSync, 3)].into());
     assert_eq!(other.watermark("contacts").unwrap(), Some(watermark(at(-300))));
-    assert_eq!(other.pending("contacts").unwrap(), success().pending.unwrap());
+    assert_eq!(other.pending("contacts").unwrap(), success().pending.unwrap().waiting);
     let steps = other.steps(Some(&run.id)).unwrap();
     assert_eq!(
         steps.iter().map(|s| (s.order, s.step.as_str(), s.rows)).collect::<Vec<_>>(),
@@ -103,6 +108,28 @@ fn a_broken_identity_of_the_counters_moves_nothing() {
     assert!(error.message().contains("read 10 rows") && error.message().contains("accounts for 9"), "{error}");
     assert_eq!(w.ledger.watermark("contacts").unwrap(), None);
     assert_eq!(w.ledger.unfinished_run("contacts").unwrap().unwrap().id, run.id);
+}
+
+#[test]
+fn a_change_of_the_list_leaves_the_other_rows_waiting() {
+    let w = World::new();
+    let run = |pending: PendingChange| {
+        let lease = w.ledger.acquire("contacts").unwrap();
+        let run = w.ledger.begin_run(&lease, new_run()).unwrap();
+        w.ledger.finish_run(&lease, &run.id, &Outcome { pending: Some(pending), ..success() }).unwrap();
+        w.clock.advance(TimeDelta::seconds(60));
+        let ids = w.ledger.pending("contacts").unwrap().into_iter().map(|row| row.source_id);
+        (ids.collect::<Vec<_>>(), w.ledger.last_success("contacts").unwrap())
+    };
+    assert_eq!(run(vec![waiting("1"), waiting("2"), waiting("3")].into()), (ids(&["1", "2", "3"]), Some(at(0))));
+    let change = PendingChange { settled: Some(ids(&["2", "4"])), waiting: vec![waiting("5"), waiting("1")] };
+    assert_eq!(run(change), (ids(&["1", "3", "5"]), Some(at(60))));
+    assert_eq!(run(Vec::new().into()), (ids(&[]), Some(at(120))));
+    assert_eq!(w.ledger.last_success("another").unwrap(), None);
+}
+
+fn ids(ids: &[&str]) -> Vec<String> {
+    ids.iter().map(|id| (*id).to_owned()).collect()
 }
 
 #[test]
@@ -356,9 +383,7 @@ fn speed_of_chunks() {
     }
     println!("20,000 chunks: {:?}", begun.elapsed());
     let begun = std::time::Instant::now();
-    let pending = (0..200_000)
-        .map(|n| Pending { source_id: format!("003{n:015}"), code: "LOOKUP_NO_MATCH".into(), field: None })
-        .collect();
-    ledger.finish_run(&lease, &run.id, &Outcome { pending: Some(pending), ..success() }).unwrap();
+    let pending: Vec<Pending> = (0..200_000).map(|n| waiting(&format!("003{n:015}"))).collect();
+    ledger.finish_run(&lease, &run.id, &Outcome { pending: Some(pending.into()), ..success() }).unwrap();
     println!("an outcome with 200,000 rows to try again: {:?}", begun.elapsed());
 }

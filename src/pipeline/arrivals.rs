@@ -1,0 +1,284 @@
+//! Records that a run has made, by the keys of its self lookups: what the rows that follow them need, and no more.
+//!
+//! The mirror would tell the same, but it would be read with all of its fields, landed, and joined anew; here a few columns
+//! of what was modified since the load began are read, and of them the keys that rows wait for are kept.
+//!
+//! # Promises
+//! * A reference is given only where one record of the run has the key, or the lookup takes any of several.
+//! * What the tenant does not show yet is not guessed: the row waits, and a later run looks again.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::collections::HashMap;
+use std::collections::HashSet;
+use std::hash::BuildHasher;
+use std::hash::RandomState;
+use std::sync::Arc;
+
+use chrono::DateTime;
+use chrono::TimeDelta;
+use chrono::Utc;
+use datafusion::arrow::array::Array;
+use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::array::AsArray;
+use datafusion::arrow::array::BooleanArray;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::array::StringArray;
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::compute::filter_record_batch;
+use datafusion::arrow::compute::is_not_null;
+use datafusion::arrow::compute::kernels::zip::zip;
+use datafusion::arrow::compute::max;
+use datafusion::arrow::compute::nullif;
+use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::TimestampMicrosecondType;
+use datafusion::common::DFSchema;
+use datafusion::prelude::SessionContext;
+use futures::TryStreamExt;
+
+use crate::connect::gainsight::GainsightClient;
+use crate::connect::gainsight::ObjectMetadata;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::error::Result;
+use crate::extract::gainsight;
+use crate::extract::gainsight::Way;
+use crate::matching::LookupKey;
+
+use super::waiting::Waiting;
+use super::waiting::Wants;
+
+/// Two clocks may be so far apart without being noticed: the first look begins this long before the load did.
+const OVERLAP: TimeDelta = TimeDelta::seconds(3);
+
+/// Later looks go by the tenant's own times, which several of its machines may write.
+const OWN_OVERLAP: TimeDelta = TimeDelta::seconds(1);
+
+/// Keys of a lookup that somebody asks for, as numbers: a wrong yes costs a little room and no more.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Wanted {
+    hasher: RandomState,
+    numbers: HashSet<u64>,
+}
+
+impl Wanted {
+    /// Adds all keys of a column.
+    pub(super) fn add(&mut self, keys: &StringArray) {
+        self.numbers.extend(keys.iter().flatten().map(|key| self.hasher.hash_one(key)));
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.numbers.contains(&self.hasher.hash_one(key))
+    }
+}
+
+/// Records by key.
+#[derive(Debug)]
+pub(super) struct Arrivals {
+    lookups: Vec<Lookup>,
+    /// From when on each object is looked at.
+    since: BTreeMap<String, DateTime<Utc>>,
+}
+
+#[derive(Debug)]
+struct Lookup {
+    key: LookupKey,
+    /// `company_person.Manager`
+    field: String,
+    wanted: Wanted,
+    /// `None`: several records have the key.
+    found: HashMap<Box<str>, Option<Box<str>>>,
+}
+
+impl Lookup {
+    fn take(&mut self, keys: &StringArray, gsids: &StringArray) {
+        for (key, gsid) in keys.iter().zip(gsids) {
+            let (Some(key), Some(gsid)) = (key, gsid) else { continue };
+            if !self.wanted.has(key) {
+                continue;
+            }
+            let Some(known) = self.found.get_mut(key) else {
+                self.found.insert(key.into(), Some(gsid.into()));
+                continue;
+            };
+            // The same record may be seen in two looks.
+            if known.as_deref().is_some_and(|known| known != gsid) {
+                let first = known.take().filter(|_| self.key.lowest);
+                *known = first.map(|first| if *first < *gsid { first } else { gsid.into() });
+            }
+        }
+    }
+
+    /// The record that has the key.
+    fn find(&self, keys: &StringArray, row: usize) -> Option<&str> {
+        if keys.is_null(row) {
+            return None;
+        }
+        self.found.get(keys.value(row))?.as_deref()
+    }
+}
+
+impl Arrivals {
+    /// Nothing has come yet; the load begins at `begun`, on the tenant's clock.
+    pub(super) fn new(lookups: Vec<(LookupKey, Wanted)>, begun: DateTime<Utc>) -> Self {
+        let since = lookups.iter().map(|(key, _)| (key.object.clone(), begun - OVERLAP)).collect();
+        let lookups = lookups.into_iter().map(|(key, wanted)| {
+            let field = key.field.to_string();
+            Lookup { key, field, wanted, found: HashMap::new() }
+        });
+        Self { lookups: lookups.collect(), since }
+    }
+
+    /// Looks for what has come since the last look. `session` knows the functions of matching.
+    pub(super) async fn read(
+        &mut self,
+        client: &GainsightClient,
+        session: &SessionContext,
+        metadata: &BTreeMap<String, Arc<ObjectMetadata>>,
+    ) -> Result<()> {
+        for object in self.since.keys().cloned().collect::<Vec<_>>() {
+            let Some(metadata) = metadata.get(&object) else { continue };
+            match self.read_object(client, session, metadata, &object, Way::Quickest).await {
+                Err(error) if error.kind() == ErrorKind::Integrity => {
+                    tracing::warn!(object, "Reading again, page by page: {error}.");
+                    self.read_object(client, session, metadata, &object, Way::Pages).await?;
+                }
+                done => done?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_object(
+        &mut self,
+        client: &GainsightClient,
+        session: &SessionContext,
+        metadata: &ObjectMetadata,
+        object: &str,
+        way: Way,
+    ) -> Result<()> {
+        let mut lookups: Vec<&mut Lookup> =
+            self.lookups.iter_mut().filter(|lookup| lookup.key.object == object).collect();
+        let columns: BTreeSet<&String> = lookups.iter().flat_map(|lookup| &lookup.key.columns).collect();
+        let columns: Vec<String> = columns.into_iter().cloned().collect();
+        let mut reading = gainsight::read_mirror(client, metadata, &columns, self.since.get(object).copied(), way);
+        let schema = DFSchema::try_from(reading.schema())?;
+        let keys = lookups
+            .iter()
+            .map(|lookup| session.create_physical_expr(session.parse_sql_expr(&lookup.key.key, &schema)?, &schema))
+            .collect::<datafusion::error::Result<Vec<_>>>()?;
+        let mut newest = None;
+        while let Some(batch) = reading.try_next().await? {
+            let gsids = text(&batch, "Gsid")?;
+            for (lookup, key) in lookups.iter_mut().zip(&keys) {
+                let key = key.evaluate(&batch)?.into_array(batch.num_rows())?;
+                lookup.take(cast(&key, &DataType::Utf8)?.as_string(), &gsids);
+            }
+            let modified = batch.column_by_name("ModifiedDate");
+            let modified = modified.and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
+            newest = newest.max(modified.and_then(max));
+        }
+        if let Some(newest) = newest.and_then(DateTime::from_timestamp_micros) {
+            let newest = newest - OWN_OVERLAP;
+            self.since.entry(object.to_owned()).and_modify(|since| *since = newest.max(*since));
+        }
+        Ok(())
+    }
+
+    /// New rows with the references that have come.
+    pub(super) fn complete(&self, rows: &RecordBatch) -> Result<RecordBatch> {
+        Ok(self.referred(rows)?.0)
+    }
+
+    /// Of rows that are written by now, those whose references have come, as updates of these alone. Says of the others
+    /// what they wait for.
+    pub(super) fn updates(&self, rows: &RecordBatch, waiting: &mut Waiting) -> Result<RecordBatch> {
+        let (mut rows, come) = self.referred(rows)?;
+        let (ids, unresolved) = (text(&rows, "source_id")?, text(&rows, "unresolved")?);
+        let (gsids, wants) = (self.own_gsids(&rows)?, Wants::of(&rows)?);
+        let mut changed = Vec::with_capacity(rows.num_rows());
+        for row in 0..rows.num_rows() {
+            // Persons are found by their keys, other records by their ids.
+            let known = gsids.as_ref().is_none_or(|gsids| gsids.is_valid(row));
+            if !known || unresolved.is_valid(row) {
+                waiting.insert(ids.value(row).to_owned(), wants.at(row));
+            }
+            let here = self.lookups.iter().zip(&come).filter(|(_, come)| come.value(row));
+            let fields: Vec<&str> = here.map(|(lookup, _)| lookup.field.as_str()).collect();
+            changed.push((known && !fields.is_empty()).then(|| fields.join(",")));
+        }
+        let changed = StringArray::from(changed);
+        let verdicts = StringArray::from_iter_values(std::iter::repeat_n("update", rows.num_rows()));
+        let updated = is_not_null(&changed)?;
+        rows = replaced(&rows, "verdict", Arc::new(verdicts))?;
+        rows = replaced(&rows, "changed", Arc::new(changed))?;
+        if let Some(gsids) = gsids {
+            rows = replaced(&rows, "gsid", Arc::new(gsids))?;
+        }
+        Ok(filter_record_batch(&rows, &updated)?)
+    }
+
+    /// The rows with what has come, and for each lookup the rows that it has come for.
+    fn referred(&self, rows: &RecordBatch) -> Result<(RecordBatch, Vec<BooleanArray>)> {
+        let mut referred = rows.clone();
+        let mut come = Vec::with_capacity(self.lookups.len());
+        for lookup in &self.lookups {
+            let names = [format!("set.{}", lookup.field), format!("wants.{}", lookup.field)];
+            let (set, wants) = (text(rows, &names[0])?, text(rows, &names[1])?);
+            let own = own_keys(rows, lookup)?;
+            let found = |row: usize| {
+                let found = lookup.find(&wants, row)?;
+                // Nobody is their own parent.
+                let itself = own.as_ref().and_then(|own| lookup.find(own, row));
+                (itself != Some(found)).then_some(found)
+            };
+            let found: StringArray = (0..rows.num_rows()).map(found).collect();
+            let here = is_not_null(&found)?;
+            let set = zip(&here, &found, &set)?;
+            let wants = nullif(&wants, &here)?;
+            referred = replaced(&replaced(&referred, &names[0], set)?, &names[1], wants)?;
+            come.push(here);
+        }
+        let unresolved = text(rows, "unresolved")?;
+        let unresolved: StringArray = (0..rows.num_rows())
+            .map(|row| {
+                let fields = unresolved.is_valid(row).then(|| unresolved.value(row))?.split(',');
+                let has_come = |field: &str| {
+                    self.lookups.iter().zip(&come).any(|(lookup, come)| lookup.field == field && come.value(row))
+                };
+                let left: Vec<&str> = fields.filter(|field| !has_come(field)).collect();
+                (!left.is_empty()).then(|| left.join(","))
+            })
+            .collect();
+        Ok((replaced(&referred, "unresolved", Arc::new(unresolved))?, come))
+    }
+
+    /// The rows' own records, where rows are written by their ids.
+    fn own_gsids(&self, rows: &RecordBatch) -> Result<Option<StringArray>> {
+        for lookup in &self.lookups {
+            if let Some(own) = own_keys(rows, lookup)? {
+                return Ok(Some((0..rows.num_rows()).map(|row| lookup.find(&own, row)).collect()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn own_keys(rows: &RecordBatch, lookup: &Lookup) -> Result<Option<StringArray>> {
+    let name = format!("own.{}", lookup.field);
+    rows.column_by_name(&name).map(|_| text(rows, &name)).transpose()
+}
+
+fn replaced(rows: &RecordBatch, name: &str, column: ArrayRef) -> Result<RecordBatch> {
+    let (at, field) = rows
+        .schema_ref()
+        .column_with_name(name)
+        .ok_or_else(|| Error::bug(format!("the verdict query has no column `{name}`")))?;
+    let mut columns = rows.columns().to_vec();
+    columns[at] = cast(&column, field.data_type())?;
+    Ok(RecordBatch::try_new(rows.schema(), columns)?)
+}
+
+fn text(rows: &RecordBatch, name: &str) -> Result<StringArray> {
+    Ok(super::job::text(rows, name)?.as_string::<i32>().clone())
+}
