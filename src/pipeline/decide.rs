@@ -8,7 +8,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::prelude::SessionContext;
+use datafusion::prelude::{SessionContext, ident};
 
 use crate::config::job::Job;
 use crate::error::Error;
@@ -106,11 +106,11 @@ impl Decision {
         Ok(self.plan.verdicts_of(&self.session, self.rows).await?.execute_stream().await?)
     }
 
-    /// Makes the verdicts a table of the session.
-    pub(super) async fn register_verdicts(&self, name: &str) -> Result<()> {
-        let frame = self.plan.verdicts_of(&self.session, self.rows).await?;
-        self.session.register_table(name, frame.into_view())?;
-        Ok(())
+    /// Runs the plan for the verdicts alone, without what would be written.
+    pub(super) async fn comparison(&self) -> Result<SendableRecordBatchStream> {
+        let verdicts = self.plan.verdicts_of(&self.session, self.rows).await?;
+        let columns = ["source_id", "verdict", "gsid", "changed", "code", "field", "message"];
+        Ok(verdicts.select(columns.map(ident).to_vec())?.execute_stream().await?)
     }
 
     /// How many rows the plan looks at.

@@ -24,9 +24,6 @@ use super::pour::pour;
 use super::source::deleted_mask;
 use super::world::World;
 
-/// The verdicts as a table of the session.
-const VERDICTS: &str = "verdicts";
-
 /// Compares both sides of `job`. Nothing is written to either.
 pub async fn reconcile_job(world: &World, job: &Job) -> Result<Comparison> {
     let metadata = world.metadata(job).await?;
@@ -38,16 +35,14 @@ pub async fn reconcile_job(world: &World, job: &Job) -> Result<Comparison> {
     let watermark = world.ledger.watermark(&job.name)?;
     let came_from = came_from(job)?;
     let mirror = format!("mirror_{}", job.target.object.primary());
-    decision.register_verdicts(VERDICTS).await?;
     let sides = Sides {
-        verdicts: VERDICTS,
+        source: "source",
         mirror: &mirror,
         came_from: &came_from,
         late_after: cursor.as_deref().zip(watermark.map(|watermark| watermark.until)),
     };
-    let frame = decision.session.sql(&sides.sql()).await?;
     world.reporter.begin(&job.name, "reconcile", None);
-    let mut comparison = reconcile::compare(frame.execute_stream().await?).await?;
+    let mut comparison = reconcile::compare(&decision.session, decision.comparison().await?, &sides).await?;
     let open = comparison.unexplained();
     if !open.is_empty() {
         for reject in refused_cells(world, job, &source, &mirrors, &metadata, &StringArray::from(open)).await? {

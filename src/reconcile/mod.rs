@@ -1,7 +1,8 @@
 //! Both sides compared by key: which rows agree, and for each that does not, in which way.
 //!
 //! The source side is what every Gainsight record should be (the verdict query over a fresh, whole read of
-//! Salesforce); the target side is a fresh, whole read of the tenant. One full outer join by GSID meets them:
+//! Salesforce); the target side is a fresh, whole read of the tenant. The verdicts have met the records already; what is
+//! left are the records that no row leads to:
 //!
 //! | kind | means |
 //! |---|---|
@@ -14,15 +15,18 @@
 //!
 //! # Promises
 //! * Every source row is counted in exactly one kind, and every `extra` record once.
-//! * Memory holds only what does not agree.
+//! * Memory holds what does not agree, and the ids of the records that rows lead to.
 
 use std::collections::BTreeMap;
+use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use datafusion::arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::prelude::{SessionContext, ident, lit};
 use futures::TryStreamExt;
 
 use crate::error::Error;
@@ -88,11 +92,11 @@ impl Comparison {
     }
 }
 
-/// The comparison of a job's verdicts with a mirror, as SQL over the session in which both can be planned.
+/// Where a job's two sides are found in a session, beside its verdicts.
 #[derive(Debug, Clone)]
 pub struct Sides<'a> {
-    /// Table of the job's verdicts.
-    pub verdicts: &'a str,
+    /// Table of the source.
+    pub source: &'a str,
     /// Table of the target's mirror.
     pub mirror: &'a str,
     /// Field of the mirror that is filled in records that came from Salesforce.
@@ -102,64 +106,84 @@ pub struct Sides<'a> {
 }
 
 impl Sides<'_> {
-    /// The statement whose rows [`compare`] reads.
-    pub fn sql(&self) -> String {
-        let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-        let late = match self.late_after {
-            Some((cursor, until)) => format!(
-                "SELECT \"Id\" AS late_id FROM source WHERE {} >= TIMESTAMP '{}'",
-                quoted(cursor),
-                until.format("%Y-%m-%dT%H:%M:%S%.6fZ")
-            ),
-            None => "SELECT CAST(NULL AS VARCHAR) AS late_id WHERE FALSE".to_owned(),
-        };
-        format!(
-            "SELECT CASE WHEN v.source_id IS NULL THEN 'extra'\n\
-             \x20           WHEN v.verdict = 'unchanged' THEN 'agrees'\n\
-             \x20           WHEN v.verdict = 'rejected' THEN 'rejected'\n\
-             \x20           WHEN l.late_id IS NOT NULL THEN 'late'\n\
-             \x20           WHEN v.verdict = 'insert' THEN 'missing'\n\
-             \x20           ELSE 'different' END AS kind,\n\
-             \x20      v.source_id, coalesce(v.gsid, t.gsid) AS gsid, coalesce(v.changed, v.field) AS fields, v.code, v.message\n\
-             FROM {verdicts} v\n\
-             FULL OUTER JOIN (SELECT \"Gsid\" AS gsid FROM {mirror} WHERE {came_from} IS NOT NULL) t ON v.gsid = t.gsid\n\
-             LEFT JOIN ({late}) l ON v.source_id = l.late_id",
-            verdicts = self.verdicts,
-            mirror = self.mirror,
-            came_from = quoted(self.came_from),
-        )
+    /// The source rows that changed after the last run.
+    async fn late(&self, session: &SessionContext) -> Result<HashSet<String>> {
+        let mut late = HashSet::new();
+        if let Some((cursor, until)) = self.late_after {
+            let until = ScalarValue::TimestampMicrosecond(Some(until.timestamp_micros()), Some("UTC".into()));
+            let rows = session.table(self.source).await?.filter(ident(cursor).gt_eq(lit(until)))?;
+            let mut rows = rows.select(vec![ident("Id")])?.execute_stream().await?;
+            while let Some(batch) = rows.try_next().await? {
+                late.extend(column(&batch, "Id")?.iter().flatten().map(str::to_owned));
+            }
+        }
+        Ok(late)
+    }
+
+    /// The records that came from Salesforce, without those in `met`.
+    async fn extra(&self, session: &SessionContext, met: &[StringArray]) -> Result<Vec<String>> {
+        let met: HashSet<&str> = met.iter().flatten().flatten().collect();
+        let records = session.table(self.mirror).await?.filter(ident(self.came_from).is_not_null())?;
+        let mut records = records.select(vec![ident("Gsid")])?.execute_stream().await?;
+        let mut extra = Vec::new();
+        while let Some(batch) = records.try_next().await? {
+            let ids = column(&batch, "Gsid")?;
+            extra.extend(ids.iter().flatten().filter(|id| !met.contains(id)).map(str::to_owned));
+        }
+        Ok(extra)
     }
 }
 
-/// Reads the rows of [`Sides::sql`] into a comparison.
-pub async fn compare(mut rows: SendableRecordBatchStream) -> Result<Comparison> {
+/// Reads a job's verdicts, which must be about its whole source, into a comparison.
+pub async fn compare(
+    session: &SessionContext,
+    mut verdicts: SendableRecordBatchStream,
+    sides: &Sides<'_>,
+) -> Result<Comparison> {
     let mut comparison = Comparison::default();
-    while let Some(batch) = rows.try_next().await? {
-        let kinds = column(&batch, "kind")?;
-        let [source_id, gsid, fields, code, message] =
-            ["source_id", "gsid", "fields", "code", "message"].map(|name| column(&batch, name));
-        let (source_id, gsid, fields, code, message) = (source_id?, gsid?, fields?, code?, message?);
+    let mut met = Vec::new();
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    let late = sides.late(session).await?;
+    while let Some(batch) = verdicts.try_next().await? {
+        let [verdict, source_id, gsid, changed, field, code, message] =
+            ["verdict", "source_id", "gsid", "changed", "field", "code", "message"].map(|name| column(&batch, name));
+        let (verdict, source_id, gsid, changed) = (verdict?, source_id?, gsid?, changed?);
+        let (field, code, message) = (field?, code?, message?);
         let value = |column: &StringArray, row: usize| column.is_valid(row).then(|| column.value(row).to_owned());
         for row in 0..batch.num_rows() {
-            let kind = kinds.value(row);
-            match comparison.counts.get_mut(kind) {
-                Some(count) => *count += 1,
-                None => {
-                    comparison.counts.insert(kind.to_owned(), 1);
-                }
-            }
+            let kind = match verdict.value(row) {
+                "unchanged" => "agrees",
+                "rejected" => "rejected",
+                _ if late.contains(source_id.value(row)) => "late",
+                "insert" => "missing",
+                _ => "different",
+            };
+            *counts.entry(kind).or_default() += 1;
             if kind != "agrees" {
                 comparison.findings.push(Finding {
                     kind: kind.to_owned(),
                     source_id: value(&source_id, row),
                     gsid: value(&gsid, row),
-                    fields: value(&fields, row),
+                    fields: value(&changed, row).or_else(|| value(&field, row)),
                     code: value(&code, row),
                     message: value(&message, row),
                 });
             }
         }
+        met.push(gsid);
     }
+    for gsid in sides.extra(session, &met).await? {
+        *counts.entry("extra").or_default() += 1;
+        comparison.findings.push(Finding {
+            kind: "extra".to_owned(),
+            source_id: None,
+            gsid: Some(gsid),
+            fields: None,
+            code: None,
+            message: None,
+        });
+    }
+    comparison.counts = counts.into_iter().map(|(kind, count)| (kind.to_owned(), count)).collect();
     comparison.findings.sort();
     Ok(comparison)
 }

@@ -172,4 +172,8 @@ fn a_reject_for_a_missing_parent_is_tried_again_when_the_parent_arrives() {
     let late = &json(&late.stdout)[0];
     assert!(late["inserted"].as_u64().unwrap() > 100, "no contact changed, but their companies are there now: {late}");
     assert!(late["retried"].as_u64().unwrap() > 100, "{late}");
+    // What still waits is left alone until something comes that it could be waiting for.
+    let still = scene.run(&["run", "company_person_sync", "--format", "json"]);
+    let still = &json(&still.stdout)[0];
+    assert_eq!((&still["retried"], &still["rejected"]), (&0.into(), &0.into()), "{still}");
 }
