@@ -27,7 +27,7 @@ use super::segment;
 /// How jobs are waited for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PollPolicy {
-    /// The first wait; each is half as long again as the one before.
+    /// The first wait. The next ones double up to 200 ms, then each is half as long again as the one before.
     pub first: Duration,
     /// The longest wait.
     pub longest: Duration,
@@ -40,7 +40,7 @@ pub struct PollPolicy {
 impl Default for PollPolicy {
     fn default() -> Self {
         Self {
-            first: Duration::from_millis(200),
+            first: Duration::from_millis(25),
             longest: Duration::from_secs(30),
             queued: Duration::from_secs(24 * 3_600),
             stuck: Duration::from_secs(2 * 3_600),
@@ -199,7 +199,8 @@ impl SalesforceClient {
                 .hint("look at Setup > Bulk Data Load Jobs in the org, then run the same command again"));
             }
             tokio::time::sleep(wait).await;
-            wait = wait.mul_f64(1.5).min(policy.longest);
+            let factor = if wait < Duration::from_millis(200) { 2.0 } else { 1.5 };
+            wait = wait.mul_f64(factor).min(policy.longest);
         }
     }
 
