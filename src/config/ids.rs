@@ -40,18 +40,28 @@ pub fn suffix(id15: &[u8]) -> [u8; 3] {
             &whole
         }
     };
-    let letter = |group: usize| {
-        let mut bits = 0;
-        for position in 0..5 {
-            bits |= usize::from(id[group * 5 + position].is_ascii_uppercase()) << position;
-        }
-        SUFFIX[bits & 31]
-    };
-    [letter(0), letter(1), letter(2)]
+    let (first, last) = (id.first_chunk().unwrap_or(&[0; 8]), id.last_chunk().unwrap_or(&[0; 8]));
+    let capitals = usize::from(capitals(*first)) | usize::from(capitals(*last)) << 7;
+    [SUFFIX[capitals & 31], SUFFIX[capitals >> 5 & 31], SUFFIX[capitals >> 10 & 31]]
+}
+
+/// Which of eight characters are `A`–`Z`, bit k for character k. All eight are looked at in one word.
+fn capitals(eight: [u8; 8]) -> u8 {
+    const EACH: u64 = u64::from_ne_bytes([1; 8]);
+    let word = u64::from_le_bytes(eight);
+    let low = word & (EACH * 0x7f);
+    // The high bit of each byte: whether it is at least `A`, and whether it is above `Z`.
+    let from_a = low + EACH * u64::from(0x80 - b'A');
+    let above_z = low + EACH * u64::from(0x80 - b'Z' - 1);
+    let found = (from_a & !above_z & !word) >> 7 & EACH;
+    // Byte k holds its bit 8k places up; the product brings it to place 56 + k.
+    (found.wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Ids of real orgs, from public fixtures.
@@ -80,6 +90,17 @@ mod tests {
             ["", "001bm00000NMK67AA", "001bm00000NMK67AAA", "001bm00000nmk67aah", "001bm00000NMK6é", "001bm00000 MK67"];
         for id in no {
             assert_eq!(sf_id18(id), None, "{id}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_suffix_tells_the_capitals_of_any_characters(id in any::<[u8; 15]>()) {
+            let letter = |group: &[u8]| {
+                let capitals = group.iter().enumerate().filter(|(_, byte)| byte.is_ascii_uppercase());
+                SUFFIX[capitals.map(|(place, _)| 1_usize << place).sum::<usize>()]
+            };
+            prop_assert_eq!(suffix(&id), [letter(&id[..5]), letter(&id[5..10]), letter(&id[10..])]);
         }
     }
 }

@@ -14,10 +14,16 @@ pub(super) struct Span {
     pub(super) doubled: bool,
 }
 
+impl Span {
+    pub(super) fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+}
+
 /// What a scan found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scanned {
-    /// A record, and how many bytes it took with its end and blank lines before it.
+    /// A record, and where it ends, its line end included; blank lines before it are passed over.
     Record(usize),
     /// The bytes end within a record, or there are none but blank lines.
     Incomplete,
@@ -28,8 +34,15 @@ pub(super) enum Scanned {
 /// Finds the first record in `bytes` and puts its cells into `cells`. With `last`, the end of the bytes ends a record.
 pub(super) fn scan(bytes: &[u8], last: bool, cells: &mut Vec<Span>) -> Scanned {
     cells.clear();
+    scan_on(bytes, 0, last, cells)
+}
+
+/// As [`scan`], for the record that begins at `from`: its cells are added, and it is found to end that many bytes after
+/// the start of `bytes`.
+pub(super) fn scan_on(bytes: &[u8], from: usize, last: bool, cells: &mut Vec<Span>) -> Scanned {
     let length = bytes.len();
-    let mut at = bytes.iter().take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
+    let blank = bytes[from..].iter().take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
+    let mut at = from + blank;
     if at == length {
         return Scanned::Incomplete;
     }
@@ -103,13 +116,17 @@ pub(super) fn cell<'a>(bytes: &'a [u8], span: Span, scratch: &'a mut Vec<u8>) ->
         return quoted;
     }
     scratch.clear();
-    let mut rest = quoted;
-    while let Some(found) = memchr::memchr(b'"', rest) {
-        scratch.extend_from_slice(&rest[..=found]);
-        rest = rest.get(found + 2..).unwrap_or_default();
-    }
-    scratch.extend_from_slice(rest);
+    add_single(quoted, scratch);
     scratch
+}
+
+/// Adds a cell with its doubled quotes made single.
+fn add_single(mut quoted: &[u8], out: &mut Vec<u8>) {
+    while let Some(found) = memchr::memchr(b'"', quoted) {
+        out.extend_from_slice(&quoted[..=found]);
+        quoted = quoted.get(found + 2..).unwrap_or_default();
+    }
+    out.extend_from_slice(quoted);
 }
 
 #[cfg(test)]

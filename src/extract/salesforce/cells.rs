@@ -20,13 +20,16 @@ pub(super) fn boolean(text: &[u8]) -> Option<bool> {
     }
 }
 
+/// Whether the text is an id of 18 characters.
+#[inline]
+pub(super) fn is_id18(text: &[u8]) -> bool {
+    let Ok(id) = <&[u8; 18]>::try_from(text) else { return false };
+    id.iter().fold(true, |good, byte| good & byte.is_ascii_alphanumeric()) && id[15..] == suffix(&id[..15])
+}
+
 /// An id with 18 characters.
 pub(super) fn id(text: &[u8]) -> Option<Cow<'_, [u8]>> {
-    if let Some((id15, end)) = text.split_first_chunk::<15>()
-        && end.len() == 3
-        && *end == suffix(id15)
-        && text.iter().fold(true, |good, byte| good & byte.is_ascii_alphanumeric())
-    {
+    if is_id18(text) {
         return Some(Cow::Borrowed(text));
     }
     sf_id18(std::str::from_utf8(text).ok()?).map(|long| Cow::Owned(long.into_owned().into_bytes()))

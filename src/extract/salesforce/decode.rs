@@ -21,6 +21,9 @@ use super::columns::Column;
 /// What a batch's CSV should come to at most.
 const BATCH_BYTES: usize = 4 << 20;
 
+/// Records whose cells are found before they go into the columns: few enough to stay near the processor.
+const BLOCK_ROWS: usize = 128;
+
 /// How much is first added to a record that a chunk's end has cut.
 const FIRST_PIECE: usize = 1024;
 
@@ -44,6 +47,7 @@ pub(super) struct PageDecoder {
     header_seen: bool,
     /// The beginning of a record whose end has not come yet.
     carry: Vec<u8>,
+    /// The cells of a block, record after record.
     cells: Vec<Span>,
     scratch: Vec<u8>,
     /// Rows and bytes of CSV in `columns`.
@@ -114,14 +118,13 @@ impl PageDecoder {
             let before = record.len();
             let piece = chunk.len().min(before.max(FIRST_PIECE));
             record.extend_from_slice(&chunk[..piece]);
-            let taken = self.record(&record, false, batches)?;
+            let taken = self.records(&record, false, batches)?;
             if taken == 0 {
                 self.carry = record;
                 chunk = &chunk[piece..];
             } else {
                 // More than `before`, as what was there before had no end.
                 chunk = &chunk[taken.saturating_sub(before)..];
-                record.clear();
             }
         }
         let taken = self.records(chunk, false, batches)?;
@@ -132,16 +135,73 @@ impl PageDecoder {
     /// Takes all whole records at the start of `bytes` and returns their length.
     fn records(&mut self, bytes: &[u8], last: bool, batches: &mut Vec<RecordBatch>) -> Result<usize> {
         let mut at = 0;
-        loop {
-            match self.record(&bytes[at..], last, batches)? {
-                0 => return Ok(at),
-                taken => at += taken,
+        if !self.header_seen {
+            at = self.header(bytes, last)?;
+            if !self.header_seen {
+                return Ok(0);
             }
+        }
+        loop {
+            let (taken, end) = self.block(bytes, at, last);
+            self.take_block(bytes, taken, end - at)?;
+            let full = taken == BLOCK_ROWS || self.rows == self.batch_rows || self.bytes >= BATCH_BYTES;
+            at = end;
+            if self.rows == self.batch_rows || self.bytes >= BATCH_BYTES {
+                self.flush(batches)?;
+            }
+            if !full {
+                break;
+            }
+        }
+        // What ended the last block: the next record is not whole, or is none of ours.
+        self.cells.clear();
+        match split::scan_on(bytes, at, last, &mut self.cells) {
+            Scanned::Incomplete => Ok(at),
+            Scanned::Malformed => Err(self.broken("a quote stands where none may be")),
+            Scanned::Record(_) => Err(self.broken(&format!("a row has {} cells", self.cells.len()))),
         }
     }
 
-    /// Takes the record at the start of `bytes` and returns its length, 0 if it is not whole.
-    fn record(&mut self, bytes: &[u8], last: bool, batches: &mut Vec<RecordBatch>) -> Result<usize> {
+    /// Finds the cells of the next records from `at` on, as many as a block and the batch have room for; how many
+    /// records, and where they end.
+    fn block(&mut self, bytes: &[u8], mut at: usize, last: bool) -> (usize, usize) {
+        self.cells.clear();
+        let most = BLOCK_ROWS.min(self.batch_rows - self.rows);
+        let (begin, mut rows) = (at, 0);
+        while rows < most && self.bytes + (at - begin) < BATCH_BYTES {
+            match split::scan_on(bytes, at, last, &mut self.cells) {
+                Scanned::Record(end) if self.cells.len() == (rows + 1) * self.columns.len() => {
+                    at = end;
+                    rows += 1;
+                }
+                _ => break,
+            }
+        }
+        (rows, at)
+    }
+
+    /// Puts the cells of a block into their columns, one column after the other.
+    fn take_block(&mut self, bytes: &[u8], rows: usize, length: usize) -> Result<()> {
+        let width = self.columns.len();
+        let mut wrong: Option<(usize, usize)> = None;
+        for (index, column) in self.columns.iter_mut().enumerate() {
+            let cells = self.cells.iter().skip(index).step_by(width).take(rows).copied();
+            if let Err(row) = column.push_all(bytes, cells)
+                && wrong.is_none_or(|(first, _)| row < first)
+            {
+                wrong = Some((row, index));
+            }
+        }
+        if let Some((row, index)) = wrong {
+            return Err(self.bad_cell(bytes, row, index));
+        }
+        self.rows += rows;
+        self.bytes += length;
+        Ok(())
+    }
+
+    /// Takes the header row at the start of `bytes` and returns its length, 0 if it is not whole.
+    fn header(&mut self, bytes: &[u8], last: bool) -> Result<usize> {
         let taken = match split::scan(bytes, last, &mut self.cells) {
             Scanned::Record(taken) => taken,
             Scanned::Incomplete => return Ok(0),
@@ -150,22 +210,8 @@ impl PageDecoder {
         if self.cells.len() != self.columns.len() {
             return Err(self.broken(&format!("a row has {} cells", self.cells.len())));
         }
-        if !self.header_seen {
-            self.check_header(bytes)?;
-            self.header_seen = true;
-            return Ok(taken);
-        }
-        for (index, (column, span)) in self.columns.iter_mut().zip(&self.cells).enumerate() {
-            let cell = split::cell(bytes, *span, &mut self.scratch);
-            if column.push(cell).is_none() {
-                return Err(self.bad_cell(bytes, index));
-            }
-        }
-        self.rows += 1;
-        self.bytes += taken;
-        if self.rows == self.batch_rows || self.bytes >= BATCH_BYTES {
-            self.flush(batches)?;
-        }
+        self.check_header(bytes)?;
+        self.header_seen = true;
         Ok(taken)
     }
 
@@ -201,15 +247,19 @@ impl PageDecoder {
         Ok(())
     }
 
-    fn bad_cell(&mut self, bytes: &[u8], index: usize) -> Error {
+    fn bad_cell(&mut self, bytes: &[u8], row: usize, index: usize) -> Error {
+        let first = row * self.columns.len();
         let mut text = |index: usize| {
-            self.cells.get(index).map(|span| shown(split::cell(bytes, *span, &mut self.scratch))).unwrap_or_default()
+            self.cells
+                .get(first + index)
+                .map(|span| shown(split::cell(bytes, *span, &mut self.scratch)))
+                .unwrap_or_default()
         };
         let value = text(index);
         let record = self.schema.index_of("Id").map(text).unwrap_or_default();
         let wanted = self.columns.get(index).map_or("a value", Column::wanted);
         bad_value(self.schema.field(index).name(), &record, &value, wanted)
-            .context("row of the page", (self.counts.rows + self.rows as u64 + 1).to_string())
+            .context("row of the page", (self.counts.rows + (self.rows + row) as u64 + 1).to_string())
     }
 
     fn broken(&self, why: &str) -> Error {

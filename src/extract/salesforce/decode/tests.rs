@@ -88,6 +88,11 @@ fn nasty() -> impl Strategy<Value = String> {
     ]
 }
 
+/// Ids of both lengths, and rarely no id.
+fn cell_of_an_id() -> impl Strategy<Value = String> {
+    prop_oneof![400 => Just(ID.to_owned()), 400 => Just(ID[..15].to_owned()), 1 => nasty()]
+}
+
 proptest! {
     #[test]
     fn texts_come_out_as_they_went_in_wherever_the_page_is_cut(
@@ -122,6 +127,33 @@ proptest! {
         let theirs = reader.collect::<std::result::Result<Vec<_>, _>>();
         if let Ok((batches, _)) = decode(&schema, page.as_bytes(), chunk, 3) {
             prop_assert_eq!(texts(&batches), texts(&theirs.unwrap()));
+        }
+    }
+
+    #[test]
+    fn cells_taken_together_are_those_taken_one_by_one(
+        rows in prop::collection::vec((cell_of_an_id(), cell_of_an_id(), nasty(), "-?[0-9]{0,4}"), 1..300),
+    ) {
+        let fields = [("Id", "id"), ("OwnerId", "reference"), ("Name", "string"), ("Count", "int")];
+        let mut lines = Vec::new();
+        let mut cells = Vec::new();
+        for (id, reference, text, number) in &rows {
+            let start = lines.len();
+            lines.extend_from_slice(&csv(&[id, reference, text, number], &[], "\n"));
+            prop_assert_eq!(split::scan_on(&lines, start, false, &mut cells), Scanned::Record(lines.len()));
+        }
+        for (index, (name, kind)) in fields.into_iter().enumerate() {
+            let data_type = if kind == "int" { DataType::Int32 } else { DataType::Utf8 };
+            let field = field(name, kind, data_type);
+            let spans = || cells.iter().skip(index).step_by(fields.len()).copied();
+            let (mut together, mut single) = (Column::new(&field, 4).unwrap(), Column::new(&field, 4).unwrap());
+            let first_wrong = spans().position(|span| {
+                single.push(split::cell(&lines, span, &mut Vec::new())).is_none()
+            });
+            prop_assert_eq!(together.push_all(&lines, spans()).err(), first_wrong);
+            if first_wrong.is_none() {
+                prop_assert_eq!(&together.take().unwrap(), &single.take().unwrap());
+            }
         }
     }
 
