@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::error::Result;
 use crate::land::commit::Commit;
+use crate::land::encode::Codec;
 use crate::land::log::Appended;
 use crate::land::log::Entry;
 use crate::land::log::Log;
@@ -130,7 +131,8 @@ impl Lake {
     /// A writer of new rows of `table`. `sequence` says which rows of a key are newer: it's greater than those of all
     /// commits before (see [`Snapshot::last_sequence`]).
     pub fn writer(&self, table: &TableName, schema: SchemaRef, sequence: i64) -> Result<SnapshotWriter> {
-        SnapshotWriter::new(Arc::clone(&self.place.root), self.folder(table), &schema, sequence)
+        let codec = if self.place.is_local() { Codec::Quick } else { Codec::Small };
+        SnapshotWriter::new(Arc::clone(&self.place.root), self.folder(table), &schema, sequence, codec)
     }
 
     /// Makes the rows of `commit` visible, all at once or not at all, and exactly once per application version.

@@ -30,6 +30,13 @@ pub(crate) struct Place {
     pub(crate) prefix: Path,
 }
 
+impl Place {
+    /// Whether it is on a disk of this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        self.url.scheme() == "file"
+    }
+}
+
 /// Opens `url`: a path (relative ones lie inside `project`), `file://`, `s3://bucket/prefix`, or `memory:///`.
 pub(crate) fn open(url: &str, project: &FilePath, options: &BTreeMap<String, String>) -> Result<Place> {
     match url.split_once("://").map(|(scheme, _)| scheme) {

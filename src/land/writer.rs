@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use crate::clock;
 use crate::error::Error;
 use crate::error::Result;
+use crate::land::encode::Codec;
 use crate::land::encode::FileEncoder;
 use crate::land::encode::Limits;
 use crate::land::store;
@@ -112,7 +113,13 @@ impl std::fmt::Debug for SnapshotWriter {
 }
 
 impl SnapshotWriter {
-    pub(crate) fn new(store: Arc<dyn ObjectStore>, folder: Path, schema: &SchemaRef, sequence: i64) -> Result<Self> {
+    pub(crate) fn new(
+        store: Arc<dyn ObjectStore>,
+        folder: Path,
+        schema: &SchemaRef,
+        sequence: i64,
+        codec: Codec,
+    ) -> Result<Self> {
         Ok(Self {
             store,
             folder,
@@ -120,7 +127,7 @@ impl SnapshotWriter {
             sequence,
             sequences: Int64Array::from(Vec::<i64>::new()),
             mixed: false,
-            limits: Limits::default(),
+            limits: Limits { codec, ..Limits::default() },
             slab: Vec::new(),
             slab_rows: 0,
             slab_bytes: 0,
@@ -183,7 +190,7 @@ impl SnapshotWriter {
         let encoder = self.idle_encoder().await?;
         let file = self.open.get_or_insert_with(|| {
             // The name is new for every file: a crash leaves garbage, never a file that another commit names.
-            let name = format!("part-{}-{}.zstd.parquet", self.sequence, clock::random_id());
+            let name = format!("part-{}-{}.{}.parquet", self.sequence, clock::random_id(), self.limits.codec.name());
             let path = self.folder.clone().join(name.as_str());
             OpenFile {
                 name,
@@ -292,7 +299,7 @@ mod tests {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("Id", DataType::Utf8, false)]));
         let folder = Path::from("lake/salesforce/account");
-        let mut writer = SnapshotWriter::new(Arc::clone(&store), folder.clone(), &schema, 7).unwrap();
+        let mut writer = SnapshotWriter::new(Arc::clone(&store), folder.clone(), &schema, 7, Codec::Quick).unwrap();
         writer.limits = Limits { slab_rows: 10, group_rows: 40, file_bytes: 1, ..Limits::default() };
         for from in (0..1_000).step_by(7) {
             let ids: StringArray = (from..(from + 7).min(1_000)).map(|n| Some(format!("{n:04}"))).collect();
