@@ -5,9 +5,15 @@
 //! the sandbox with `HTTPS_PROXY` and the authority's certificate, and no names have to be resolved.
 
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::header::DATE;
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::service::Service;
@@ -24,6 +30,7 @@ use tokio::sync::watch;
 
 use super::spoiled;
 use super::tls::Tls;
+use crate::clock::Clock;
 
 /// The longest head of a CONNECT request.
 const LONGEST_HEAD: usize = 16 << 10;
@@ -45,6 +52,33 @@ impl Scheme {
     }
 }
 
+/// What all connections of a sandbox serve.
+pub(super) struct Served {
+    routes: Router,
+    tls: Option<Tls>,
+    clock: Clock,
+    /// The second that was told last, and how it is written.
+    date: Mutex<(i64, HeaderValue)>,
+}
+
+impl Served {
+    pub(super) fn new(routes: Router, clock: Clock, tls: Option<Tls>) -> Self {
+        Self { routes, tls, clock, date: Mutex::new((i64::MIN, HeaderValue::from_static(""))) }
+    }
+
+    /// The sandbox's own time as an IMF-fixdate (RFC 9110 §5.6.7); it is written anew once a second.
+    fn date(&self) -> HeaderValue {
+        let now = self.clock.now();
+        let mut date = self.date.lock().unwrap_or_else(PoisonError::into_inner);
+        if date.0 != now.timestamp()
+            && let Ok(value) = HeaderValue::try_from(now.format("%a, %d %b %Y %H:%M:%S GMT").to_string())
+        {
+            *date = (now.timestamp(), value);
+        }
+        date.1.clone()
+    }
+}
+
 /// What a client says first.
 enum Greeting {
     Http,
@@ -55,7 +89,7 @@ enum Greeting {
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve(mut stream: TcpStream, routes: Router, tls: Option<Tls>, mut stopped: watch::Receiver<bool>) {
+pub(super) async fn serve(mut stream: TcpStream, served: Arc<Served>, mut stopped: watch::Receiver<bool>) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::trace!(%error, "TCP_NODELAY was refused.");
     }
@@ -64,11 +98,11 @@ pub(super) async fn serve(mut stream: TcpStream, routes: Router, tls: Option<Tls
             greeting = greeting(&stream) => greeting,
             _ = stopped.changed() => return,
         };
-        let tls = tls.as_ref();
+        let tls = served.tls.as_ref();
         match (greeting, tls) {
             (Ok(Greeting::Nothing), _) => return,
             (Ok(Greeting::Tls), Some(tls)) => match tls.acceptor.accept(stream).await {
-                Ok(stream) => break http(stream, Scheme::Https, routes, stopped).await,
+                Ok(stream) => break http(stream, Scheme::Https, &served, stopped).await,
                 Err(error) => break Err(error.into()),
             },
             (Ok(Greeting::Connect), Some(tls)) => match tunnel(&mut stream, tls).await {
@@ -76,7 +110,7 @@ pub(super) async fn serve(mut stream: TcpStream, routes: Router, tls: Option<Tls
                 Ok(false) => return,
                 Err(error) => break Err(error.into()),
             },
-            (Ok(_), _) => break http(stream, Scheme::Http, routes, stopped).await,
+            (Ok(_), _) => break http(stream, Scheme::Http, &served, stopped).await,
             (Err(error), _) => break Err(error.into()),
         }
     };
@@ -132,7 +166,7 @@ async fn tunnel(stream: &mut TcpStream, tls: &Tls) -> std::io::Result<bool> {
 type Ended = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 /// Serves HTTP/1.1 on whatever carries it.
-async fn http<S>(stream: S, scheme: Scheme, routes: Router, mut stopped: watch::Receiver<bool>) -> Ended
+async fn http<S>(stream: S, scheme: Scheme, served: &Served, mut stopped: watch::Receiver<bool>) -> Ended
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -142,7 +176,7 @@ where
             // As the real services spell them; Airbyte's connector takes no other spelling of `Content-Type`.
             .title_case_headers(true)
             .timer(TokioTimer::new())
-            .serve_connection(TokioIo::new(stream), service_fn(|request| answer(routes.clone(), scheme, request)))
+            .serve_connection(TokioIo::new(stream), service_fn(|request| answer(served, scheme, request)))
     );
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -159,15 +193,29 @@ where
 #[error("the connection is cut on order")]
 struct CutOnOrder;
 
-/// Has a call answered; the error closes the connection without a byte.
-async fn answer(routes: Router, scheme: Scheme, mut request: hyper::Request<Incoming>) -> Result<Response, CutOnOrder> {
+/// Has a call answered, with the sandbox's time; the error closes the connection without a byte.
+async fn answer(
+    served: &Served,
+    scheme: Scheme,
+    mut request: hyper::Request<Incoming>,
+) -> Result<Response, CutOnOrder> {
     leave_wide_registers();
     request.extensions_mut().insert(scheme);
-    let response = TowerToHyperService::new(routes).call(request).await.unwrap_or_else(|never| match never {});
-    match response.extensions().get() {
-        Some(spoiled::Cut) => Err(CutOnOrder),
-        None => Ok(response),
+    let routes = TowerToHyperService::new(served.routes.clone());
+    let mut response = routes.call(request).await.unwrap_or_else(|never| match never {});
+    if response.extensions().get::<spoiled::Cut>().is_some() {
+        return Err(CutOnOrder);
     }
+    if response.extensions().get::<spoiled::OwnDate>().is_none() {
+        let headers = response.headers_mut();
+        // The length comes last.
+        let length = headers.remove(CONTENT_LENGTH);
+        headers.insert(DATE, served.date());
+        if let Some(length) = length {
+            headers.insert(CONTENT_LENGTH, length);
+        }
+    }
+    Ok(response)
 }
 
 /// Runs something that ends with `vzeroupper`, where the processor has AVX2.

@@ -6,13 +6,11 @@
 //! * Dropping a [`Server`] ends its listener and cuts every connection; [`Server::stop`] lets open answers finish.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::HeaderValue;
-use axum::http::header::DATE;
-use axum::middleware::{self, Next};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use chrono::TimeDelta;
@@ -21,7 +19,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::connection;
-use super::spoiled;
+use super::connection::Served;
 use super::tls::Tls;
 use crate::clock::Clock;
 use crate::error::Error;
@@ -51,12 +49,12 @@ impl Server {
 
     /// Serves `routes` on a listener that is already bound, for owners who need its address first; with `tls` over HTTPS too.
     pub(super) fn on(listener: Bound, routes: Router, clock: Clock, tls: Option<Tls>) -> Self {
-        let routes = routes
-            .merge(Router::new().route("/__sandbox/clock", get(read_clock).post(move_clock)).with_state(clock.clone()))
-            .layer(middleware::from_fn_with_state(clock, stamp));
+        let control = get(read_clock).post(move_clock);
+        let routes = routes.merge(Router::new().route("/__sandbox/clock", control).with_state(clock.clone()));
+        let served = Arc::new(Served::new(routes, clock, tls));
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener.listener, routes, tls, stopped));
+        tasks.spawn(accept(listener.listener, served, stopped));
         Self { address: listener.address, stop, tasks }
     }
 
@@ -109,13 +107,13 @@ pub async fn bind(address: SocketAddr) -> Result<Bound> {
 }
 
 /// Takes connections until told to stop, then waits for the open ones.
-async fn accept(listener: TcpListener, routes: Router, tls: Option<Tls>, mut stopped: watch::Receiver<bool>) {
+async fn accept(listener: TcpListener, served: Arc<Served>, mut stopped: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(connection::serve(stream, routes.clone(), tls.clone(), stopped.clone()));
+                    connections.spawn(connection::serve(stream, Arc::clone(&served), stopped.clone()));
                 }
                 // Out of descriptors or the peer is gone already: the next accept may work again.
                 Err(error) => {
@@ -129,20 +127,6 @@ async fn accept(listener: TcpListener, routes: Router, tls: Option<Tls>, mut sto
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
-}
-
-/// Puts the sandbox's own time on every answer.
-async fn stamp(State(clock): State<Clock>, request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    if response.extensions().get::<spoiled::OwnDate>().is_some() {
-        return response;
-    }
-    // IMF-fixdate, RFC 9110 §5.6.7.
-    let date = clock.now().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
-    if let Ok(value) = HeaderValue::from_str(&date) {
-        response.headers_mut().insert(DATE, value);
-    }
-    response
 }
 
 #[derive(serde::Deserialize)]

@@ -16,6 +16,7 @@ use super::cell::Reason;
 use super::cell::Rules;
 use super::cell::from_csv;
 use super::faults::object_words;
+use super::given::Given;
 use super::json::write_csv_text;
 use super::record::LookupRule;
 use super::record::Terms;
@@ -331,12 +332,12 @@ impl Loading<'_> {
 
     /// Resolves the job's derived mappings for one row.
     fn derive<'r>(&self, store: &mut Store, record: &'r ByteRecord, cells: &mut Cells<'r>, faults: &mut Vec<Fault>) {
-        let helpers: Vec<(&str, Json)> = self
+        let helpers: Vec<(&str, Given<'_>)> = self
             .columns
             .iter()
             .zip(record)
             .filter_map(|(column, bytes)| match column {
-                Column::Helper(name) => Some((name.as_str(), Json::from(String::from_utf8_lossy(bytes)))),
+                Column::Helper(name) => Some((name.as_str(), Given::Text(String::from_utf8_lossy(bytes)))),
                 _ => None,
             })
             .collect();

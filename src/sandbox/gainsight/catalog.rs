@@ -15,6 +15,7 @@ use serde_json::Value as Json;
 
 use super::gsid::Gsids;
 use super::gsid::pack;
+use super::hash::Quick;
 use super::json::write_text;
 use super::people::Fields;
 
@@ -237,7 +238,7 @@ pub(super) struct Object {
     pub(super) bulk: bool,
     pub(super) fields: Vec<Field>,
     /// Names as written and in lower case.
-    names: HashMap<String, usize>,
+    names: HashMap<String, usize, Quick>,
     ignore_case: Arc<AtomicBool>,
 }
 
@@ -279,7 +280,7 @@ pub(super) struct Category {
     pub(super) id: i64,
     pub(super) items: Vec<usize>,
     pub(super) multi: bool,
-    labels: HashMap<String, usize>,
+    labels: HashMap<String, usize, Quick>,
 }
 
 /// All objects of the tenant and their dropdowns.
@@ -290,7 +291,7 @@ pub(super) struct Catalog {
     pub(super) items: Vec<Item>,
     pub(super) gsids: Gsids,
     item_code: u16,
-    names: HashMap<String, usize>,
+    names: HashMap<String, usize, Quick>,
     /// Where the people objects are.
     pub(super) people: OnceLock<Option<Fields>>,
     /// Shared with the objects (switch `names-ignore-case`).
@@ -308,7 +309,7 @@ impl Catalog {
             items: Vec::new(),
             gsids,
             item_code,
-            names: HashMap::new(),
+            names: HashMap::default(),
             people: OnceLock::new(),
             ignore_case: Arc::new(AtomicBool::new(true)),
         };
@@ -351,7 +352,7 @@ impl Catalog {
                     store: file.store.clone().unwrap_or_else(|| "HAPOSTGRES".to_owned()),
                     bulk: file.bulk.unwrap_or(true),
                     fields: Vec::new(),
-                    names: HashMap::new(),
+                    names: HashMap::default(),
                     ignore_case: Arc::clone(&self.ignore_case),
                     name: name.clone(),
                 });
@@ -378,7 +379,7 @@ impl Catalog {
     fn field(&mut self, file: FieldFile) -> Field {
         let category = matches!(file.kind, Kind::Picklist | Kind::Multi).then(|| {
             let at = self.categories.len();
-            let mut labels = HashMap::new();
+            let mut labels = HashMap::default();
             let mut items = Vec::new();
             for option in &file.options {
                 let (label, active) = match option {

@@ -11,6 +11,7 @@ use super::catalog::Field;
 use super::catalog::Kind;
 use super::dates::parse_date;
 use super::dates::parse_datetime;
+use super::given::Given;
 use super::switches::EmptyTexts;
 use super::switches::Switches;
 
@@ -123,29 +124,31 @@ impl Rules {
 pub(super) fn from_json<'a>(
     catalog: &Catalog,
     field: &Field,
-    value: &'a Json,
+    value: &'a Given<'_>,
     rules: Rules,
 ) -> Result<Cell<'a>, Box<Fault>> {
-    let refuse = |reason| Box::new(Fault::new(reason, &field.name, value.clone()));
+    let refuse = |reason| Box::new(Fault::new(reason, &field.name, value.to_json()));
     match value {
-        Json::Null if !field.nillable => Err(refuse(Reason::NotNullable)),
-        Json::Null => Ok(Cell::Null),
-        Json::String(text) if field.kind == Kind::Json => Ok(Cell::Text(Cow::Borrowed(text))),
-        Json::String(text) => from_text(catalog, field, text, rules).map_err(|reason| match field.kind {
+        Given::Null if !field.nillable => Err(refuse(Reason::NotNullable)),
+        Given::Null => Ok(Cell::Null),
+        Given::Text(text) if field.kind == Kind::Json => Ok(Cell::Text(Cow::Borrowed(text))),
+        Given::Text(text) => from_text(catalog, field, text, rules).map_err(|reason| match field.kind {
             // For a dropdown the refused value is an array, for all others the scalar (§2.3).
-            Kind::Picklist | Kind::Multi => Box::new(Fault::new(reason, &field.name, Json::Array(vec![value.clone()]))),
+            Kind::Picklist | Kind::Multi => {
+                Box::new(Fault::new(reason, &field.name, Json::Array(vec![value.to_json()])))
+            }
             _ => refuse(reason),
         }),
-        Json::Bool(flag) if field.kind == Kind::Boolean => Ok(Cell::Bool(*flag)),
-        Json::Number(number) if field.kind.is_number() => {
+        Given::Bool(flag) if field.kind == Kind::Boolean => Ok(Cell::Bool(*flag)),
+        Given::Number(number) if field.kind.is_number() => {
             scaled(&number.to_string(), field.decimals).map(Cell::Int).ok_or_else(|| refuse(Reason::NumberRange))
         }
-        Json::Array(list) if field.kind == Kind::Multi => {
-            let texts: Option<Vec<&str>> = list.iter().map(Json::as_str).collect();
+        Given::List(list) if field.kind == Kind::Multi => {
+            let texts: Option<Vec<&str>> = list.iter().map(Given::as_str).collect();
             let items = texts.ok_or(Reason::Picklist).and_then(|texts| multi(catalog, field, &texts));
-            items.map_err(|reason| Box::new(Fault::new(reason, &field.name, value.clone())))
+            items.map_err(|reason| Box::new(Fault::new(reason, &field.name, value.to_json())))
         }
-        other if field.kind == Kind::Json => Ok(Cell::Text(Cow::Owned(other.to_string()))),
+        other if field.kind == Kind::Json => Ok(Cell::Text(Cow::Owned(other.to_json().to_string()))),
         _ => Err(refuse(match field.kind {
             Kind::Boolean => Reason::Boolean,
             Kind::Date => Reason::Date,
@@ -328,7 +331,8 @@ pub(super) fn is_email(text: &str) -> bool {
     let Some((name, domain)) = text.split_once('@') else { return false };
     !name.is_empty()
         && !domain.contains('@')
-        && !text.chars().any(|one| one.is_whitespace() || matches!(one, ',' | ';' | '<' | '>' | '"' | '(' | ')'))
+        && !text.bytes().any(|one| matches!(one, b',' | b';' | b'<' | b'>' | b'"' | b'(' | b')'))
+        && !has_blank(text)
         && domain.len() > 2
         && domain.contains('.')
         && !domain.contains("..")
@@ -336,10 +340,18 @@ pub(super) fn is_email(text: &str) -> bool {
         && !domain.ends_with(['.', '-'])
 }
 
+fn has_blank(text: &str) -> bool {
+    if text.is_ascii() {
+        text.bytes().any(|one| matches!(one, b'\t'..=b'\r' | b' '))
+    } else {
+        text.chars().any(char::is_whitespace)
+    }
+}
+
 fn is_url(text: &str) -> bool {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or(text);
     let host = rest.split(['/', '?', '#']).next().unwrap_or("");
-    !text.chars().any(char::is_whitespace) && host.contains('.') && !host.starts_with('.') && !host.ends_with('.')
+    !has_blank(text) && host.contains('.') && !host.starts_with('.') && !host.ends_with('.')
 }
 
 /// 15 or 18 letters and digits.

@@ -27,39 +27,39 @@ pub(super) fn parse_datetime(text: &str) -> Option<i64> {
 pub(super) fn write_date(days: i64, out: &mut Vec<u8>) {
     let (year, month, day) = civil(days);
     if !(0..=9999).contains(&year) {
-        out.extend_from_slice(format!("{year:+07}").as_bytes());
-    } else {
-        two((year / 100) as u32, out);
-        two((year % 100) as u32, out);
+        out.extend_from_slice(format!("{year:+07}-{month:02}-{day:02}").as_bytes());
+        return;
     }
-    out.push(b'-');
-    two(month, out);
-    out.push(b'-');
-    two(day, out);
+    let mut text = *b"0000-00-00";
+    two(year as u32 / 100, &mut text[..2]);
+    two(year as u32 % 100, &mut text[2..4]);
+    two(month, &mut text[5..7]);
+    two(day, &mut text[8..]);
+    out.extend_from_slice(&text);
 }
 
 /// Appends `yyyy-MM-ddTHH:mm:ssZ`, with milliseconds only where there are any.
 pub(super) fn write_datetime(millis: i64, out: &mut Vec<u8>) {
     write_date(millis.div_euclid(DAY_MS), out);
     let rest = millis.rem_euclid(DAY_MS) as u32;
-    out.push(b'T');
-    two(rest / 3_600_000, out);
-    out.push(b':');
-    two(rest / 60_000 % 60, out);
-    out.push(b':');
-    two(rest / 1000 % 60, out);
+    let mut text = *b"T00:00:00.000Z";
+    two(rest / 3_600_000, &mut text[1..3]);
+    two(rest / 60_000 % 60, &mut text[4..6]);
+    two(rest / 1000 % 60, &mut text[7..9]);
     let fraction = rest % 1000;
-    if fraction != 0 {
-        out.push(b'.');
-        out.push(b'0' + (fraction / 100) as u8);
-        two(fraction % 100, out);
+    if fraction == 0 {
+        text[9] = b'Z';
+        out.extend_from_slice(&text[..10]);
+    } else {
+        text[10] = b'0' + (fraction / 100) as u8;
+        two(fraction % 100, &mut text[11..13]);
+        out.extend_from_slice(&text);
     }
-    out.push(b'Z');
 }
 
-fn two(number: u32, out: &mut Vec<u8>) {
-    out.push(b'0' + (number / 10 % 10) as u8);
-    out.push(b'0' + (number % 10) as u8);
+fn two(number: u32, places: &mut [u8]) {
+    places[0] = b'0' + (number / 10) as u8;
+    places[1] = b'0' + (number % 10) as u8;
 }
 
 fn leading_date(text: &[u8]) -> Option<(i64, &[u8])> {

@@ -140,11 +140,22 @@ fn mix(value: u64) -> u64 {
     value ^ (value >> 33)
 }
 
-/// Writes the last digits of `value` in base 36 over the whole of `out`.
+/// All numbers of two digits.
+const PAIRS: [[u8; 2]; 36 * 36] = {
+    let mut pairs = [[0; 2]; 36 * 36];
+    let mut number = 0;
+    while number < pairs.len() {
+        pairs[number] = [DIGITS[number / 36], DIGITS[number % 36]];
+        number += 1;
+    }
+    pairs
+};
+
+/// Writes the last digits of `value` in base 36 over the whole of `out`, which has an even length.
 fn base36(mut value: u64, out: &mut [u8]) {
-    for place in out.iter_mut().rev() {
-        *place = DIGITS[(value % 36) as usize];
-        value /= 36;
+    for places in out.as_chunks_mut::<2>().0.iter_mut().rev() {
+        *places = PAIRS[(value % 1296) as usize];
+        value /= 1296;
     }
 }
 

@@ -98,24 +98,33 @@ pub(super) fn write_value(catalog: &Catalog, field: &Field, value: Value<'_>, sh
             out.push(b']');
         }
         (Value::Text(text), _) => write_text(text, out),
-        (Value::Int(value), Kind::Date) if show.dates == Dates::EpochMs => write_int(value * 86_400_000, out),
-        (Value::Int(value), Kind::DateTime) if show.dates == Dates::EpochMs => write_int(value, out),
-        (Value::Int(value), Kind::Date | Kind::DateTime) => {
+        (Value::Int(value), kind) if is_quoted(kind, show) => {
             out.push(b'"');
-            if field.kind == Kind::Date {
-                write_date(value, out)
-            } else {
-                write_datetime(value, out)
-            }
+            write_whole(catalog, field, value, show, out);
             out.push(b'"');
         }
-        (Value::Int(value), Kind::Gsid | Kind::Lookup) => {
-            out.push(b'"');
-            out.extend_from_slice(&catalog.gsids.write(value));
-            out.push(b'"');
-        }
-        (Value::Int(value), Kind::Picklist) => write_item(catalog, value as usize, out),
-        (Value::Int(value), _) => write_scaled(value, field.decimals, out),
+        (Value::Int(value), _) => write_whole(catalog, field, value, show, out),
+    }
+}
+
+/// Whether a value that is kept as a whole number is read as a text.
+fn is_quoted(kind: Kind, show: Show) -> bool {
+    match kind {
+        Kind::Date | Kind::DateTime => show.dates == Dates::Iso,
+        kind => kind.is_id() || kind == Kind::Picklist,
+    }
+}
+
+/// Appends what is kept as a whole number, without quotes.
+fn write_whole(catalog: &Catalog, field: &Field, value: i64, show: Show, out: &mut Vec<u8>) {
+    match (field.kind, show.dates) {
+        (Kind::Date, Dates::EpochMs) => write_int(value * 86_400_000, out),
+        (Kind::DateTime, Dates::EpochMs) => write_int(value, out),
+        (Kind::Date, Dates::Iso) => write_date(value, out),
+        (Kind::DateTime, Dates::Iso) => write_datetime(value, out),
+        (Kind::Gsid | Kind::Lookup, _) => out.extend_from_slice(&catalog.gsids.write(value)),
+        (Kind::Picklist, _) => out.extend_from_slice(&catalog.gsids.write(catalog.item_id(value as usize))),
+        _ => write_scaled(value, field.decimals, out),
     }
 }
 
@@ -132,14 +141,8 @@ pub(super) fn write_csv(catalog: &Catalog, field: &Field, value: Value<'_>, show
             }
         }
         (Value::Text(text), _) => write_csv_text(text, out),
-        (value, _) => {
-            let start = out.len();
-            write_value(catalog, field, value, show, out);
-            if out.get(start) == Some(&b'"') {
-                out.pop();
-                out.remove(start);
-            }
-        }
+        (Value::Int(value), _) => write_whole(catalog, field, value, show, out),
+        (Value::Bool(flag), _) => out.extend_from_slice(if flag { b"true" } else { b"false" }),
     }
 }
 

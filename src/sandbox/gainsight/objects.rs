@@ -18,6 +18,8 @@ use super::cell::Reason;
 use super::cell::Rules;
 use super::faults::object_refusal;
 use super::faults::write_object_errors;
+use super::given::Given;
+use super::given::Record;
 use super::gsid::has_form;
 use super::json::Show;
 use super::json::write_int;
@@ -27,7 +29,7 @@ use super::query::MOST_ROWS;
 use super::query::QueryBody;
 use super::query::compile;
 use super::record::LookupRule;
-use super::record::Record;
+use super::record::Records;
 use super::record::Terms;
 use super::record::WriteBody;
 use super::record::cells;
@@ -48,6 +50,7 @@ use super::switches::UnknownId;
 use super::switches::UnmatchedRows;
 use super::table::Compare;
 use super::tenant::Tenant;
+use super::tenant::parsed;
 
 /// The most records of one write.
 pub(super) const MOST_RECORDS: usize = 50;
@@ -63,7 +66,12 @@ pub(super) struct Keys {
 }
 
 /// A write's records and lookups, counted and checked.
-fn checked(tenant: &Tenant, switches: &Switches, object: usize, body: &WriteBody) -> Result<Vec<LookupRule>, Reply> {
+fn checked(
+    tenant: &Tenant,
+    switches: &Switches,
+    object: usize,
+    body: &WriteBody<'_>,
+) -> Result<Vec<LookupRule>, Reply> {
     if !tenant.catalog.objects[object].is_low_volume() {
         return Err(Reply::bad("GSOBJ_1023", "Invalid API called, please refer to API documentation"));
     }
@@ -84,7 +92,8 @@ fn checked(tenant: &Tenant, switches: &Switches, object: usize, body: &WriteBody
 /// `POST /v1/data/objects/{object}`.
 pub(super) async fn insert(State(tenant): State<Arc<Tenant>>, Path(name): Path<String>, body: Body) -> Answer {
     let object = tenant.object(&name)?;
-    let body: WriteBody = tenant.json(body).await?;
+    let body = tenant.body(body).await?;
+    let body: WriteBody<'_> = parsed(&body)?;
     let switches = tenant.switches();
     let lookups = checked(&tenant, &switches, object, &body)?;
     let terms = Terms {
@@ -101,7 +110,7 @@ pub(super) async fn insert(State(tenant): State<Arc<Tenant>>, Path(name): Path<S
     let mut ready = Vec::with_capacity(body.records.len());
     let mut faults = Vec::new();
     for record in &body.records {
-        match cells(terms, store, record) {
+        match cells(terms, &mut Records::Locked(store), record) {
             Err(found) => faults.push(found),
             Ok(cells) => {
                 let mut found = missing(&tenant.catalog, object, &cells);
@@ -132,7 +141,8 @@ pub(super) async fn update(
     let object = tenant.object(&name)?;
     let switches = tenant.switches();
     let keys = key_fields(&tenant, &switches, object, params.keys.as_deref().unwrap_or(""))?;
-    let body: WriteBody = tenant.json(body).await?;
+    let body = tenant.body(body).await?;
+    let body: WriteBody<'_> = parsed(&body)?;
     let lookups = checked(&tenant, &switches, object, &body)?;
     let terms = Terms {
         catalog: &tenant.catalog,
@@ -148,7 +158,7 @@ pub(super) async fn update(
     let mut ready = Vec::with_capacity(body.records.len());
     let mut faults = Vec::new();
     for record in &body.records {
-        let checked = cells(terms, store, record).and_then(|cells| {
+        let checked = cells(terms, &mut Records::Locked(store), record).and_then(|cells| {
             let key = key_of(&tenant, object, &keys, &cells)?;
             Ok((cells, key))
         });
@@ -164,7 +174,7 @@ pub(super) async fn update(
     let mut unmatched = Vec::new();
     for ((cells, key), record) in ready.iter().zip(&body.records) {
         let field = &tenant.catalog.objects[object].fields[keys[0]].name;
-        let fault = |reason| vec![Fault::new(reason, field, record.get(field).cloned().unwrap_or(Json::Null))];
+        let fault = |reason| vec![Fault::new(reason, field, record.json(field))];
         let mut found = Vec::new();
         store.tables[object].find(&keys, key, Compare::Exact, &mut found);
         match (found.len(), switches.several_matches) {
@@ -253,7 +263,7 @@ fn echo(
     store: &Store,
     object: usize,
     row: usize,
-    record: &Record,
+    record: &Record<'_>,
     lookups: &[LookupRule],
     out: &mut Vec<u8>,
 ) {
@@ -272,8 +282,8 @@ fn echo(
         out.push(b',');
         out.extend_from_slice(&fields[at].head);
         match value {
-            Json::String(text) => write_text(text.as_bytes(), out),
-            other => out.extend_from_slice(other.to_string().as_bytes()),
+            Given::Text(text) => write_text(text.as_bytes(), out),
+            other => out.extend_from_slice(other.to_json().to_string().as_bytes()),
         }
     }
     for rule in lookups {

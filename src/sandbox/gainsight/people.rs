@@ -1,5 +1,6 @@
 //! The people API: persons and the companies that they belong to (gainsight-api §3).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -16,11 +17,15 @@ use super::cell::Reason;
 use super::cell::Rules;
 use super::column::Value;
 use super::faults::people_refusal;
+use super::given::Given;
+use super::given::Record;
+use super::given::read;
 use super::objects::write_row;
 use super::record::LookupFile;
-use super::record::Record;
+use super::record::Records;
 use super::record::Terms;
 use super::record::cells;
+use super::record::exists;
 use super::record::lookup_rules;
 use super::record::missing;
 use super::record::put;
@@ -36,34 +41,42 @@ type Cells<'a> = Vec<(usize, Cell<'a>)>;
 
 /// One person as it comes in.
 #[derive(Debug, Default)]
-pub(super) struct PersonBody {
-    person: Record,
-    companies: Vec<Record>,
-    lookups: Option<std::collections::HashMap<String, LookupFile>>,
+pub(super) struct PersonBody<'a> {
+    person: Record<'a>,
+    companies: Vec<Record<'a>>,
+    lookups: Lookups,
 }
 
-impl PersonBody {
+impl<'a> PersonBody<'a> {
     /// Takes the parts of a flat record apart.
-    pub(super) fn of(mut record: Record) -> Result<Self, Vec<Fault>> {
+    pub(super) fn of(mut record: Record<'a>) -> Result<Self, Vec<Fault>> {
+        let refuse = |reason, name, value: &Given<'_>| vec![Fault::new(reason, name, value.to_json())];
         let companies = match record.take("companies") {
-            None | Some(Json::Null) => Vec::new(),
-            Some(Json::Array(list)) => list
+            None | Some(Given::Null) => Vec::new(),
+            Some(Given::List(list)) => list
                 .into_iter()
                 .map(|one| match one {
-                    Json::Object(map) => Ok(Record(map.into_iter().collect())),
-                    other => Err(vec![Fault::new(Reason::WrongType, "companies", other)]),
+                    Given::Record(company) => Ok(company.sorted()),
+                    other => Err(refuse(Reason::WrongType, "companies", &other)),
                 })
                 .collect::<Result<_, _>>()?,
-            Some(other) => return Err(vec![Fault::new(Reason::WrongType, "companies", other)]),
+            Some(other) => return Err(refuse(Reason::WrongType, "companies", &other)),
         };
         let lookups = match record.take("lookups") {
-            None | Some(Json::Null) => None,
-            Some(map) => Some(
-                serde_json::from_value(map.clone()).map_err(|_| vec![Fault::new(Reason::Lookup, "lookups", map)])?,
-            ),
+            None | Some(Given::Null) => None,
+            Some(map) => {
+                Some(serde_json::from_value(map.to_json()).map_err(|_| refuse(Reason::Lookup, "lookups", &map))?)
+            }
         };
         Ok(Self { person: record, companies, lookups })
     }
+}
+
+/// A person whose values are right, as far as they tell that themselves.
+#[derive(Debug)]
+pub(super) struct Person<'a> {
+    cells: Cells<'a>,
+    companies: Vec<Cells<'a>>,
 }
 
 /// The places of the people objects and their fields with rules.
@@ -112,50 +125,100 @@ pub(super) fn upsert(
     catalog: &Catalog,
     switches: &Switches,
     store: &mut Store,
-    body: &PersonBody,
+    body: &PersonBody<'_>,
     now: i64,
 ) -> Result<usize, Vec<Fault>> {
-    let Some(fields) = Fields::of(catalog) else {
-        return Err(vec![Fault::new(Reason::UnknownField, "person", Json::Null)]);
+    let fields = Fields::of(catalog).ok_or_else(no_people)?;
+    let person = checked(catalog, switches, &fields, &mut Records::Locked(store), body)?;
+    written(catalog, switches, &fields, store, person, now)
+}
+
+/// Reads a person's values before the records are locked; none if only [`upsert`] can tell what becomes of it.
+pub(super) fn prepare<'a>(catalog: &Catalog, switches: &Switches, body: &'a PersonBody<'_>) -> Option<Person<'a>> {
+    if body.lookups.is_some() {
+        return None;
+    }
+    checked(catalog, switches, &Fields::of(catalog)?, &mut Records::Unseen, body).ok()
+}
+
+/// As [`upsert`] of a prepared person; none if it names a record that does not exist.
+pub(super) fn upsert_prepared(
+    catalog: &Catalog,
+    switches: &Switches,
+    store: &mut Store,
+    person: Person<'_>,
+    now: i64,
+) -> Option<Result<usize, Vec<Fault>>> {
+    let fields = Fields::of(catalog)?;
+    let all_exist = |object: usize, cells: &Cells<'_>| {
+        cells.iter().all(|(at, cell)| exists(store, &catalog.objects[object].fields[*at], cell))
     };
+    let whole = !switches.raw_lookups_must_exist
+        || (all_exist(fields.person, &person.cells)
+            && person.companies.iter().all(|company| all_exist(fields.company_person, company)));
+    whole.then(|| written(catalog, switches, &fields, store, person, now))
+}
+
+fn no_people() -> Vec<Fault> {
+    vec![Fault::new(Reason::UnknownField, "person", Json::Null)]
+}
+
+/// The cells of a person and its companies, or everything that is wrong with them.
+fn checked<'a>(
+    catalog: &Catalog,
+    switches: &Switches,
+    fields: &Fields,
+    records: &mut Records<'_>,
+    body: &'a PersonBody<'_>,
+) -> Result<Person<'a>, Vec<Fault>> {
     let rules = Rules::of(switches, true);
-    let (on_person, on_company) = split_lookups(catalog, &fields, body)?;
+    let (on_person, on_company) = split_lookups(catalog, fields, body)?;
     let person_lookups =
         lookup_rules(catalog, fields.person, on_person.as_ref(), rules).map_err(|fault| vec![fault])?;
     let company_lookups =
         lookup_rules(catalog, fields.company_person, on_company.as_ref(), rules).map_err(|fault| vec![fault])?;
     let terms = Terms { catalog, switches, object: fields.person, lookups: &person_lookups, keys: &[], formats: true };
     let mut faults = Vec::new();
-    let mut person = cells(terms, store, &body.person).unwrap_or_else(|found| {
+    let person = cells(terms, records, &body.person).unwrap_or_else(|found| {
         faults.extend(found);
         Vec::new()
     });
     if faults.is_empty() && blank(&person, fields.email) {
-        faults.push(Fault::new(Reason::Missing, "Email", body.person.get("Email").cloned().unwrap_or(Json::Null)));
+        faults.push(Fault::new(Reason::Missing, "Email", body.person.json("Email")));
     }
     let terms = Terms { object: fields.company_person, lookups: &company_lookups, ..terms };
     let mut companies: Vec<Cells<'_>> = Vec::with_capacity(body.companies.len());
     for company in &body.companies {
-        match company_cells(terms, &fields, store, company) {
+        match company_cells(terms, fields, records, company) {
             Ok(cells) => companies.push(cells),
             Err(found) => faults.extend(found),
         }
     }
-    let found = if faults.is_empty() { resolve(catalog, switches, store, &fields, &person, &mut faults) } else { None };
-    if !faults.is_empty() {
-        return Err(faults);
-    }
-    name_person(store, &fields, found, &mut person);
+    if faults.is_empty() { Ok(Person { cells: person, companies }) } else { Err(faults) }
+}
+
+/// Finds the person and writes it with its companies.
+fn written(
+    catalog: &Catalog,
+    switches: &Switches,
+    fields: &Fields,
+    store: &mut Store,
+    person: Person<'_>,
+    now: i64,
+) -> Result<usize, Vec<Fault>> {
+    let Person { mut cells, companies } = person;
+    let found = resolve(catalog, switches, store, fields, &cells)?;
+    name_person(store, fields, found, &mut cells);
     let row = match found {
         Some(row) => {
-            store.tables[fields.person].update(row, &person, now);
+            store.tables[fields.person].update(row, &cells, now);
             row
         }
-        None => store.tables[fields.person].insert(&person, now),
+        None => store.tables[fields.person].insert(&cells, now),
     };
     let id = store.tables[fields.person].id(row);
     for company in companies {
-        put_company(store, &fields, id, company, now);
+        put_company(store, fields, id, company, now);
     }
     Ok(row)
 }
@@ -163,7 +226,7 @@ pub(super) fn upsert(
 type Lookups = Option<std::collections::HashMap<String, LookupFile>>;
 
 /// A lookup belongs to the object that has its target field; a person's own field comes first.
-fn split_lookups(catalog: &Catalog, fields: &Fields, body: &PersonBody) -> Result<(Lookups, Lookups), Vec<Fault>> {
+fn split_lookups(catalog: &Catalog, fields: &Fields, body: &PersonBody<'_>) -> Result<(Lookups, Lookups), Vec<Fault>> {
     let Some(lookups) = &body.lookups else { return Ok((None, None)) };
     let (mut on_person, mut on_company) = (std::collections::HashMap::new(), std::collections::HashMap::new());
     for (name, file) in lookups {
@@ -181,14 +244,14 @@ fn split_lookups(catalog: &Catalog, fields: &Fields, body: &PersonBody) -> Resul
 fn company_cells<'a>(
     terms: Terms<'_>,
     fields: &Fields,
-    store: &mut Store,
-    company: &'a Record,
+    records: &mut Records<'_>,
+    company: &'a Record<'_>,
 ) -> Result<Cells<'a>, Vec<Fault>> {
     // The person is the one around it.
     if let Some(value) = company.get("Person_ID") {
-        return Err(vec![Fault::new(Reason::ReadOnly, "Person_ID", value.clone())]);
+        return Err(vec![Fault::new(Reason::ReadOnly, "Person_ID", value.to_json())]);
     }
-    let cells = cells(terms, store, company).map_err(|mut faults| {
+    let cells = cells(terms, records, company).map_err(|mut faults| {
         for fault in &mut faults {
             // A well-formed id of no company is the one fault with a sentence of its own: the company must exist.
             let text = fault.value.as_str().unwrap_or("").as_bytes();
@@ -199,8 +262,7 @@ fn company_cells<'a>(
         faults
     })?;
     if blank(&cells, fields.company_id) {
-        let value = company.get("Company_ID").cloned().unwrap_or(Json::Null);
-        return Err(vec![Fault::new(Reason::NoCompany, "Company_ID", value)]);
+        return Err(vec![Fault::new(Reason::NoCompany, "Company_ID", company.json("Company_ID"))]);
     }
     // Person_ID is mandatory too, and put in later.
     let absent: Vec<Fault> =
@@ -226,24 +288,20 @@ fn resolve(
     store: &mut Store,
     fields: &Fields,
     person: &Cells<'_>,
-    faults: &mut Vec<Fault>,
-) -> Option<usize> {
-    let mut at = Vec::new();
-    let mut key = Vec::new();
+) -> Result<Option<usize>, Vec<Fault>> {
+    let mut at = Vec::with_capacity(switches.person_key.len());
+    let mut key = Vec::with_capacity(switches.person_key.len());
     for name in &switches.person_key {
         let Some(field) = catalog.objects[fields.person].field(name) else {
-            faults.push(Fault::new(Reason::UnknownField, name, Json::Null));
-            return None;
+            return Err(vec![Fault::new(Reason::UnknownField, name, Json::Null)]);
         };
         if blank(person, field) {
-            return None;
+            return Ok(None);
         }
         at.push(field);
         key.extend(person.iter().find(|(one, _)| *one == field).map(|(_, cell)| cell.clone()));
     }
-    let mut found = Vec::new();
-    store.tables[fields.person].find(&at, &key, Compare::Folded, &mut found);
-    found.first().copied()
+    Ok(store.tables[fields.person].find_first(&at, &key, Compare::Folded))
 }
 
 /// A person without a name of its own is called by its first and last name.
@@ -253,13 +311,19 @@ fn name_person(store: &Store, fields: &Fields, row: Option<usize>, person: &mut 
         return;
     }
     let part = |field: usize| match value_after(person, store, fields.person, row, field) {
-        Value::Text(text) => String::from_utf8_lossy(text).into_owned(),
-        _ => String::new(),
+        Value::Text(text) => String::from_utf8_lossy(text),
+        _ => Cow::Borrowed(""),
     };
-    let name = format!("{} {}", part(fields.first), part(fields.last)).trim().to_owned();
+    let name = [part(fields.first), Cow::Borrowed(" "), part(fields.last)].concat();
+    let trimmed = name.trim();
     // Both names may have 255 characters, their sum may not.
-    let name: String = name.chars().take(255).collect();
-    put(person, fields.name, if name.is_empty() { Cell::Null } else { Cell::Text(name.into()) });
+    let cell = match trimmed.char_indices().nth(255) {
+        None if trimmed.is_empty() => Cell::Null,
+        None if trimmed.len() == name.len() => Cell::Text(name.into()),
+        None => Cell::Text(trimmed.to_owned().into()),
+        Some((end, _)) => Cell::Text(trimmed[..end].to_owned().into()),
+    };
+    put(person, fields.name, cell);
 }
 
 /// Writes one company person, found by person and company.
@@ -267,12 +331,12 @@ fn put_company(store: &mut Store, fields: &Fields, person: i64, mut company: Cel
     let Some(company_id) = company.iter().find(|(at, _)| *at == fields.company_id).map(|(_, cell)| cell.clone()) else {
         return;
     };
-    let mut found = Vec::new();
     let table = &mut store.tables[fields.company_person];
-    table.find(&[fields.person_id, fields.company_id], &[Cell::Int(person), company_id], Compare::Exact, &mut found);
-    let row = found.first().copied();
+    let key = [Cell::Int(person), company_id];
+    let row = table.find_first(&[fields.person_id, fields.company_id], &key, Compare::Exact);
     // One primary company per person.
     if company.iter().any(|(at, cell)| *at == fields.primary && *cell == Cell::Bool(true)) {
+        let mut found = Vec::new();
         table.find(&[fields.person_id], &[Cell::Int(person)], Compare::Exact, &mut found);
         for other in &found {
             if Some(*other) != row && table.get(*other, fields.primary) == Value::Bool(true) {
@@ -298,7 +362,7 @@ fn put_company(store: &mut Store, fields: &Fields, person: i64, mut company: Cel
 /// `PUT /v1/peoplemgmt/v1.0/people`, one person.
 pub(super) async fn put_one(State(tenant): State<Arc<Tenant>>, body: Body) -> Answer {
     let body = tenant.body(body).await?;
-    let record: Record = serde_json::from_slice(&body).map_err(|_| people_refusal(&[]))?;
+    let record: Record<'_> = read(&body).map_err(|_| people_refusal(&[]))?;
     if record.0.is_empty() {
         return Err(people_refusal(&[]));
     }

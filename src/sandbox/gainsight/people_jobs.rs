@@ -15,16 +15,19 @@ use serde_json::json;
 use super::cell::Fault;
 use super::cell::Reason;
 use super::faults::people_error;
+use super::given::Record;
 use super::objects::MOST_RECORDS;
 use super::people::Fields;
 use super::people::PersonBody;
+use super::people::prepare;
 use super::people::upsert;
+use super::people::upsert_prepared;
 use super::people::write_short;
-use super::record::Record;
 use super::reply::INVALID_FIELD;
 use super::reply::Reply;
 use super::tenant::Tenant;
 use super::tenant::lock;
+use super::tenant::parsed;
 
 use crate::clock::random_id;
 
@@ -53,9 +56,9 @@ struct Job {
 }
 
 #[derive(Debug, Deserialize)]
-struct ManyBody {
-    #[serde(default)]
-    records: Vec<Record>,
+struct ManyBody<'a> {
+    #[serde(borrow, default)]
+    records: Vec<Record<'a>>,
 }
 
 fn counted(tenant: &Tenant, count: usize) -> Result<(), Reply> {
@@ -71,16 +74,23 @@ fn counted(tenant: &Tenant, count: usize) -> Result<(), Reply> {
 
 /// `PUT /v1/peoplemgmt/v1.0/people/async`: good rows load, bad ones are listed with their number.
 pub(super) async fn put_many(State(tenant): State<Arc<Tenant>>, body: Body) -> Answer {
-    let body: ManyBody = tenant.json(body).await?;
+    let body = tenant.body(body).await?;
+    let body: ManyBody<'_> = parsed(&body)?;
     counted(&tenant, body.records.len())?;
     let switches = tenant.switches();
     let now = tenant.now();
     let mut rows = Vec::with_capacity(body.records.len());
     let mut errors = Vec::new();
+    let bodies: Vec<_> = body.records.into_iter().map(PersonBody::of).collect();
+    let prepare = |body| prepare(&tenant.catalog, &switches, body);
+    let prepared: Vec<_> = bodies.iter().map(|body| body.as_ref().ok().and_then(prepare)).collect();
     let mut store = tenant.write();
-    for (number, record) in body.records.into_iter().enumerate() {
-        let written =
-            PersonBody::of(record).and_then(|body| upsert(&tenant.catalog, &switches, &mut store, &body, now));
+    for (number, (body, person)) in bodies.iter().zip(prepared).enumerate() {
+        let written = person.and_then(|person| upsert_prepared(&tenant.catalog, &switches, &mut store, person, now));
+        let written = written.unwrap_or_else(|| match body {
+            Ok(body) => upsert(&tenant.catalog, &switches, &mut store, body, now),
+            Err(faults) => Err(faults.clone()),
+        });
         match written {
             Ok(row) => rows.push(row as u32),
             Err(faults) => errors.extend(faults.iter().map(|fault| people_error(fault, Some(number)))),
@@ -119,7 +129,7 @@ pub(super) async fn delete_many(State(tenant): State<Arc<Tenant>>, body: Body) -
 
 fn accepted(tenant: &Tenant, job: Job) -> Reply {
     let id = random_id();
-    let reply = Reply::json(&json!({"statusId": id}));
+    let reply = Reply::Ok(format!("{{\"statusId\":\"{id}\"}}").into_bytes());
     lock(&tenant.people_jobs.jobs).insert(id, job);
     reply
 }

@@ -1,11 +1,8 @@
 //! Records as they come in: names to fields, values to cells, import lookups resolved (gainsight-api §2.8).
 
 use std::collections::HashMap;
-use std::fmt;
 
 use serde::Deserialize;
-use serde::de::MapAccess;
-use serde::de::Visitor;
 use serde_json::Value as Json;
 
 use super::catalog::Catalog;
@@ -16,56 +13,19 @@ use super::cell::Reason;
 use super::cell::Rules;
 use super::cell::from_json;
 use super::column::Value;
+use super::given::Given;
+use super::given::Record;
 use super::store::Store;
 use super::switches::Nulls;
 use super::switches::Switches;
 use super::switches::Unwanted;
 use super::table::Compare;
 
-/// A JSON object with its keys in order.
-#[derive(Debug, Default, Clone)]
-pub(super) struct Record(pub(super) Vec<(String, Json)>);
-
-impl Record {
-    /// The value under a name, letter case ignored.
-    pub(super) fn get(&self, name: &str) -> Option<&Json> {
-        self.0.iter().rev().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
-    }
-
-    /// Takes the value under a name out, letter case ignored.
-    pub(super) fn take(&mut self, name: &str) -> Option<Json> {
-        let at = self.0.iter().position(|(key, _)| key.eq_ignore_ascii_case(name))?;
-        Some(self.0.remove(at).1)
-    }
-}
-
-impl<'de> Deserialize<'de> for Record {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Pairs;
-        impl<'de> Visitor<'de> for Pairs {
-            type Value = Record;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a record")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Record, A::Error> {
-                let mut pairs = Vec::with_capacity(12);
-                while let Some(pair) = map.next_entry()? {
-                    pairs.push(pair);
-                }
-                Ok(Record(pairs))
-            }
-        }
-        deserializer.deserialize_map(Pairs)
-    }
-}
-
 /// The body of a write.
 #[derive(Debug, Deserialize)]
-pub(super) struct WriteBody {
-    #[serde(default)]
-    pub(super) records: Vec<Record>,
+pub(super) struct WriteBody<'a> {
+    #[serde(borrow, default)]
+    pub(super) records: Vec<Record<'a>>,
     #[serde(default)]
     pub(super) lookups: Option<HashMap<String, LookupFile>>,
 }
@@ -167,8 +127,8 @@ pub(super) fn lookup_rules(
             Some("ERROR") => NoMatch::Error,
             Some("DEFAULTVALUE") => {
                 let value = file.default_value.as_ref().ok_or_else(|| wrong("defaultValue"))?;
-                let cell = from_json(catalog, field, value, rules).map_err(|_| wrong("defaultValue"))?;
-                NoMatch::Default(cell.into_owned())
+                let cell = from_json(catalog, field, &value.into(), rules).map(Cell::into_owned);
+                NoMatch::Default(cell.map_err(|_| wrong("defaultValue"))?)
             }
             Some(other) => return Err(wrong(other)),
         };
@@ -177,6 +137,9 @@ pub(super) fn lookup_rules(
     checked.sort_by_key(|rule| rule.target);
     Ok(checked)
 }
+
+/// Room for cells that the tenant adds itself.
+const SPARE: usize = 2;
 
 /// What a write goes by.
 #[derive(Debug, Clone, Copy)]
@@ -198,14 +161,24 @@ impl Terms<'_> {
     }
 }
 
+/// What a record is checked against.
+#[derive(Debug)]
+pub(super) enum Records<'a> {
+    /// The records, locked.
+    Locked(&'a mut Store),
+    /// None are at hand: whether those that are named exist is looked up later, and a field given twice is a fault, as
+    /// only one of its values could be.
+    Unseen,
+}
+
 /// Turns a record into cells, or lists everything that is wrong with it.
 pub(super) fn cells<'a>(
     terms: Terms<'_>,
-    store: &mut Store,
-    record: &'a Record,
+    records: &mut Records<'_>,
+    record: &'a Record<'_>,
 ) -> Result<Vec<(usize, Cell<'a>)>, Vec<Fault>> {
     let object = &terms.catalog.objects[terms.object];
-    let mut cells: Vec<(usize, Cell<'a>)> = Vec::with_capacity(record.0.len());
+    let mut cells: Vec<(usize, Cell<'a>)> = Vec::with_capacity(record.0.len() + SPARE);
     let mut faults = Vec::new();
     for (name, value) in &record.0 {
         // Helper columns are not fields and are not stored (§2.8).
@@ -216,7 +189,7 @@ pub(super) fn cells<'a>(
             if terms.switches.unknown_fields == Unwanted::Ignore {
                 continue;
             }
-            faults.push(Fault::new(Reason::UnknownField, name, value.clone()));
+            faults.push(Fault::new(Reason::UnknownField, name, value.to_json()));
             continue;
         };
         let field = &object.fields[at];
@@ -226,22 +199,30 @@ pub(super) fn cells<'a>(
         }
         if field.read_only && !is_key {
             if terms.switches.read_only_fields == Unwanted::Refuse {
-                faults.push(Fault::new(Reason::ReadOnly, &field.name, value.clone()));
+                faults.push(Fault::new(Reason::ReadOnly, &field.name, value.to_json()));
             }
             continue;
         }
-        match from_json(terms.catalog, field, value, terms.rules()) {
-            Ok(cell) if terms.switches.raw_lookups_must_exist && !exists(store, field, &cell) => {
-                faults.push(Fault::new(Reason::Gsid, &field.name, value.clone()));
+        match (from_json(terms.catalog, field, value, terms.rules()), &records) {
+            (Ok(cell), Records::Locked(store))
+                if terms.switches.raw_lookups_must_exist && !exists(store, field, &cell) =>
+            {
+                faults.push(Fault::new(Reason::Gsid, &field.name, value.to_json()));
             }
-            Ok(cell) => put(&mut cells, at, cell),
-            Err(fault) => faults.push(*fault),
+            (Ok(_), Records::Unseen) if cells.iter().any(|(other, _)| *other == at) => {
+                faults.push(Fault::new(Reason::Duplicate, &field.name, value.to_json()));
+            }
+            (Ok(cell), _) => put(&mut cells, at, cell),
+            (Err(fault), _) => faults.push(*fault),
         }
     }
     for rule in terms.lookups {
-        match resolve(terms, store, rule, |column| record.get(column)) {
-            Ok(cell) => put(&mut cells, rule.target, cell),
-            Err(fault) => faults.push(fault),
+        match records {
+            Records::Locked(store) => match resolve(terms, store, rule, |column| record.get(column)) {
+                Ok(cell) => put(&mut cells, rule.target, cell),
+                Err(fault) => faults.push(fault),
+            },
+            Records::Unseen => faults.push(Fault::new(Reason::Lookup, &object.fields[rule.target].name, Json::Null)),
         }
     }
     if faults.is_empty() { Ok(cells) } else { Err(faults) }
@@ -304,17 +285,16 @@ pub(super) fn resolve<'a>(
     terms: Terms<'_>,
     store: &mut Store,
     rule: &LookupRule,
-    value_of: impl Fn(&str) -> Option<&'a Json>,
+    value_of: impl Fn(&str) -> Option<&'a Given<'a>>,
 ) -> Result<Cell<'static>, Fault> {
     let target = &terms.catalog.objects[terms.object].fields[rule.target];
     let other = &terms.catalog.objects[rule.object];
     let mut key = Vec::with_capacity(rule.sources.len());
     for (column, field) in &rule.sources {
-        let value = value_of(column).unwrap_or(&Json::Null);
         // A value that cannot be one of that field matches nothing.
-        let cell = match value {
-            Json::Null => Cell::Null,
-            value => from_json(terms.catalog, &other.fields[*field], value, terms.rules()).unwrap_or(Cell::Null),
+        let cell = match value_of(column) {
+            None | Some(Given::Null) => Cell::Null,
+            Some(value) => from_json(terms.catalog, &other.fields[*field], value, terms.rules()).unwrap_or(Cell::Null),
         };
         key.push(cell);
     }
@@ -324,7 +304,8 @@ pub(super) fn resolve<'a>(
         store.tables[rule.object].find(&fields, &key, Compare::Exact, &mut found);
     }
     let refuse = || {
-        let values: Vec<Json> = rule.columns().map(|column| value_of(column).cloned().unwrap_or(Json::Null)).collect();
+        let values: Vec<Json> =
+            rule.columns().map(|column| value_of(column).map_or(Json::Null, Given::to_json)).collect();
         let value = if values.len() == 1 { values[0].clone() } else { Json::Array(values) };
         Fault::new(Reason::Lookup, &target.name, value)
     };

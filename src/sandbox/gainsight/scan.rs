@@ -1,7 +1,7 @@
 //! Runs a query over the store: by index where a key is asked for, else row by row in the order of the ids.
 
-use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::ops::Deref;
 use std::ops::Range;
 
 use super::catalog::Catalog;
@@ -11,6 +11,7 @@ use super::catalog::Path;
 use super::cell::Cell;
 use super::column::Value;
 use super::expression::Expression;
+use super::gsid::Gsid;
 use super::json::Show;
 use super::json::item_number;
 use super::json::write_text;
@@ -91,11 +92,23 @@ impl Query {
         range.start..range.end.max(range.start)
     }
 
+    /// Which conditions hold for all rows of the [range](Self::id_range) already.
+    fn ranged(&self, catalog: &Catalog) -> Vec<bool> {
+        let mut ranged = vec![false; self.tests.len()];
+        for number in self.expression.as_ref().map(Expression::needed).unwrap_or_default() {
+            let test = &self.tests[number];
+            ranged[number] = is_own_id(catalog, &test.path)
+                && matches!(test.op, Op::Greater(Probe::Text(_), _) | Op::Less(Probe::Text(_), _));
+        }
+        ranged
+    }
+
     /// The rows of the answer in their order, offset and limit applied.
     pub(super) fn rows(&self, catalog: &Catalog, store: &Store) -> Vec<usize> {
         let table = &store.tables[self.object];
         let mut candidates = self.candidates(catalog, store);
-        let matches = |row: &usize| table.is_live(*row) && self.holds(catalog, store, *row);
+        let known = if candidates.is_none() { self.ranged(catalog) } else { Vec::new() };
+        let matches = |row: &usize| table.is_live(*row) && self.holds(catalog, store, *row, &known);
         if let Some(backwards) = self.by_id(catalog) {
             return match candidates.take() {
                 Some(mut rows) => {
@@ -163,10 +176,14 @@ impl Query {
         Some(rows)
     }
 
-    fn holds(&self, catalog: &Catalog, store: &Store, row: usize) -> bool {
+    /// Whether a row is in the answer; the conditions that are known to hold are not looked at.
+    fn holds(&self, catalog: &Catalog, store: &Store, row: usize, known: &[bool]) -> bool {
         match &self.expression {
             None => true,
             Some(expression) => expression.holds(&mut |number| {
+                if known.get(number) == Some(&true) {
+                    return true;
+                }
                 let test = &self.tests[number];
                 let field = &catalog.objects[test.path.object].fields[test.path.field];
                 passes(catalog, field, store.value(&test.path, row), test)
@@ -215,13 +232,30 @@ fn partition(rows: usize, below: impl Fn(usize) -> bool) -> usize {
     low
 }
 
+/// A value as a text.
+enum Shown<'a> {
+    Kept(&'a [u8]),
+    Id(Gsid),
+}
+
+impl Deref for Shown<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Kept(text) => text,
+            Self::Id(id) => id,
+        }
+    }
+}
+
 /// A value as text: ids and dropdown labels as they are written.
-fn text_of<'a>(catalog: &'a Catalog, field: &Field, value: Value<'a>) -> Option<Cow<'a, [u8]>> {
+fn text_of<'a>(catalog: &'a Catalog, field: &Field, value: Value<'a>) -> Option<Shown<'a>> {
     match value {
-        Value::Text(text) => Some(Cow::Borrowed(text)),
-        Value::Int(id) if field.kind.is_id() => Some(Cow::Owned(catalog.gsids.write(id).to_vec())),
+        Value::Text(text) => Some(Shown::Kept(text)),
+        Value::Int(id) if field.kind.is_id() => Some(Shown::Id(catalog.gsids.write(id))),
         Value::Int(item) if field.kind == Kind::Picklist => {
-            Some(Cow::Borrowed(catalog.items.get(item as usize)?.label.as_bytes()))
+            Some(Shown::Kept(catalog.items.get(item as usize)?.label.as_bytes()))
         }
         _ => None,
     }
@@ -232,7 +266,7 @@ fn compare(catalog: &Catalog, field: &Field, value: Value<'_>, probe: &Probe) ->
         (Value::Null, _) => None,
         (Value::Int(left), Probe::Int(right)) => Some(left.cmp(right)),
         (Value::Bool(left), Probe::Bool(right)) => Some(left.cmp(right)),
-        (value, Probe::Text(right)) => Some(text_of(catalog, field, value)?.as_ref().cmp(right.as_slice())),
+        (value, Probe::Text(right)) => Some((*text_of(catalog, field, value)?).cmp(right.as_slice())),
         _ => None,
     }
 }
@@ -283,7 +317,7 @@ fn in_order(catalog: &Catalog, field: &Field, left: Value<'_>, right: Value<'_>)
         (Value::Int(left), Value::Int(right)) if !field.kind.is_id() && field.kind != Kind::Picklist => {
             left.cmp(&right)
         }
-        (left, right) => text_of(catalog, field, left).cmp(&text_of(catalog, field, right)),
+        (left, right) => text_of(catalog, field, left).as_deref().cmp(&text_of(catalog, field, right).as_deref()),
     }
 }
 
@@ -347,7 +381,7 @@ mod tests {
                     }
                     let table = &store.tables[company];
                     let mut slow: Vec<usize> = (0..table.rows())
-                        .filter(|row| table.is_live(*row) && query.holds(&catalog, &store, *row))
+                        .filter(|row| table.is_live(*row) && query.holds(&catalog, &store, *row, &[]))
                         .collect();
                     match query.by_id(&catalog) {
                         Some(backwards) => {

@@ -4,8 +4,6 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
-use std::hash::Hasher;
 
 use super::catalog::Field;
 use super::catalog::Object;
@@ -17,6 +15,10 @@ use super::column::Value;
 use super::gsid::SYSTEM;
 use super::gsid::pack;
 use super::gsid::unpack;
+use super::hash::HashedBefore;
+use super::hash::START;
+use super::hash::stir;
+use super::hash::stir_text;
 
 /// How a key compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,9 +185,31 @@ impl Table {
         self.find_at(at, key, found);
     }
 
+    /// The oldest of the records that [`find`](Self::find) finds.
+    pub(super) fn find_first(&mut self, fields: &[usize], key: &[Cell<'_>], compare: Compare) -> Option<usize> {
+        if fields.iter().any(|field| self.roles[*field] == Role::Gsid) {
+            let mut found = Vec::new();
+            self.find(fields, key, compare, &mut found);
+            return found.first().copied();
+        }
+        let at = self.index(fields, compare);
+        let mut first: Option<usize> = None;
+        self.each_at(at, key, |row| first = Some(first.map_or(row, |before| before.min(row))));
+        first
+    }
+
     /// As [`find`](Self::find), in an index that exists.
     pub(super) fn find_at(&self, index: usize, key: &[Cell<'_>], found: &mut Vec<usize>) {
         found.clear();
+        self.each_at(index, key, |row| found.push(row));
+        if found.len() > 1 {
+            found.sort_unstable();
+            found.dedup();
+        }
+    }
+
+    /// Tells of each record with a key, in no order, of some more than once.
+    fn each_at(&self, index: usize, key: &[Cell<'_>], mut tell: impl FnMut(usize)) {
         let index = &self.indexes[index];
         let Some(hash) = hash_key(key.iter().map(as_value), index.compare) else { return };
         let mut next = index.heads.get(&hash).copied().unwrap_or(NONE);
@@ -200,13 +224,9 @@ impl Table {
                     .all(|(field, cell)| same(self.columns[*field].get(row), cell, index.compare))
             };
             if self.is_live(row) && matches() {
-                found.push(row);
+                tell(row);
             }
             next = entry.next;
-        }
-        if found.len() > 1 {
-            found.sort_unstable();
-            found.dedup();
         }
     }
 }
@@ -263,7 +283,7 @@ const NONE: u32 = u32::MAX;
 struct Index {
     fields: Vec<usize>,
     compare: Compare,
-    heads: HashMap<u64, u32, BuildHasherDefault<AsIs>>,
+    heads: HashMap<u64, u32, HashedBefore>,
     entries: Vec<Entry>,
 }
 
@@ -305,50 +325,18 @@ impl Index {
 
 /// The hash of a whole key; none if a part is null.
 fn hash_key<'a>(key: impl Iterator<Item = Value<'a>>, compare: Compare) -> Option<u64> {
-    let mut hash = 0x51_7C_C1_B7_27_22_0A_95_u64;
+    let mut hash = START;
     for value in key {
         match value {
             Value::Null => return None,
             Value::Int(value) => hash = stir(hash, value as u64),
             Value::Bool(value) => hash = stir(hash, u64::from(value)),
             Value::Text(text) => {
-                let text = if compare == Compare::Folded { fold(text) } else { Cow::Borrowed(text) };
-                let (words, rest) = text.as_chunks::<8>();
-                for word in words {
-                    hash = stir(hash, u64::from_le_bytes(*word));
-                }
-                let mut last = [0_u8; 8];
-                last[..rest.len()].copy_from_slice(rest);
-                hash = stir(hash, u64::from_le_bytes(last) ^ ((text.len() as u64) << 56));
+                hash = stir_text(hash, &if compare == Compare::Folded { fold(text) } else { Cow::Borrowed(text) });
             }
         }
     }
     Some(hash)
-}
-
-fn stir(hash: u64, word: u64) -> u64 {
-    let product = u128::from(hash ^ word) * 0x9E37_79B9_7F4A_7C15_u128;
-    (product as u64) ^ ((product >> 64) as u64)
-}
-
-/// The key is a hash already.
-#[derive(Default)]
-struct AsIs(u64);
-
-impl Hasher for AsIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        self.0 = value;
-    }
 }
 
 #[cfg(test)]

@@ -11,11 +11,13 @@ use std::sync::RwLockWriteGuard;
 
 use axum::body::Body;
 use axum::body::Bytes;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::bulk_export::Exports;
 use super::bulk_import::Imports;
 use super::catalog::Catalog;
+use super::given::read;
 use super::json::Show;
 use super::people_jobs::PeopleJobs;
 use super::quota::Quota;
@@ -122,9 +124,13 @@ impl Tenant {
 
     /// Reads a JSON body.
     pub(super) async fn json<T: DeserializeOwned>(&self, body: Body) -> Result<T, Reply> {
-        let bytes = self.body(body).await?;
-        serde_json::from_slice(&bytes).map_err(|error| Reply::bad("GSOBJ_1002", format!("{INVALID_FIELD} ({error}).")))
+        parsed(&self.body(body).await?)
     }
+}
+
+/// A JSON body, which may borrow from its bytes.
+pub(super) fn parsed<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Reply> {
+    read(body).map_err(|error| Reply::bad("GSOBJ_1002", format!("{INVALID_FIELD} ({error}).")))
 }
 
 /// Locks, also after a panic of another holder.

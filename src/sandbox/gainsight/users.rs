@@ -18,13 +18,16 @@ use super::cell::is_email;
 use super::column::Value;
 use super::faults::user_errors;
 use super::faults::user_words;
+use super::given::Given;
+use super::given::Record;
+use super::given::read;
 use super::json::write_text;
 use super::objects::MOST_RECORDS;
 use super::query::MOST_ROWS;
 use super::query::QueryBody;
 use super::query::compile;
 use super::record::LookupFile;
-use super::record::Record;
+use super::record::Records;
 use super::record::Terms;
 use super::record::cells;
 use super::record::lookup_rules;
@@ -42,9 +45,9 @@ type Cells<'a> = Vec<(usize, Cell<'a>)>;
 /// The body of a create or an update.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct UsersBody {
-    #[serde(default)]
-    records: Vec<Record>,
+pub(super) struct UsersBody<'a> {
+    #[serde(borrow, default)]
+    records: Vec<Record<'a>>,
     #[serde(default)]
     lookups: Option<std::collections::HashMap<String, LookupFile>>,
     #[serde(default)]
@@ -110,8 +113,8 @@ async fn write(tenant: &Arc<Tenant>, body: Body, key: Option<&str>) -> Answer {
     let general = if key.is_none() { "GU_2401" } else { "GU_2402" };
     let fields = Fields::of(tenant)?;
     let body = tenant.body(body).await?;
-    let mut body: UsersBody = serde_json::from_slice(&body)
-        .map_err(|error| Reply::bad(general, format!("Invalid request body ({error}).")))?;
+    let mut body: UsersBody<'_> =
+        read(&body).map_err(|error| Reply::bad(general, format!("Invalid request body ({error}).")))?;
     let key = key.map(|key| key_field(tenant, &fields, key)).transpose()?;
     if body.records.is_empty() || body.records.len() > MOST_RECORDS {
         let text = format!("{} records given, 1 to {MOST_RECORDS} records are allowed in one call", body.records.len());
@@ -122,7 +125,8 @@ async fn write(tenant: &Arc<Tenant>, body: Body, key: Option<&str>) -> Answer {
         Some("overwrite") => false,
         Some(other) => return Err(Reply::bad(general, format!("Invalid permissionBundleAction ({other})."))),
     };
-    let bundles: Vec<Option<Json>> = body.records.iter_mut().map(|record| record.take("permissionBundles")).collect();
+    let take = |record: &mut Record<'_>| record.take("permissionBundles").as_ref().map(Given::to_json);
+    let bundles: Vec<Option<Json>> = body.records.iter_mut().map(take).collect();
     let switches = tenant.switches();
     let rules = Rules::of(&switches, true);
     let lookups = lookup_rules(&tenant.catalog, fields.object, body.lookups.as_ref(), rules).map_err(|fault| {
@@ -144,7 +148,7 @@ async fn write(tenant: &Arc<Tenant>, body: Body, key: Option<&str>) -> Answer {
     let mut faults = Vec::new();
     let mut ready: Vec<(Cells<'_>, Vec<usize>)> = Vec::new();
     for (record, bundles) in body.records.iter().zip(bundles) {
-        let checked = cells(terms, store, record).and_then(|mut cells| {
+        let checked = cells(terms, &mut Records::Locked(store), record).and_then(|mut cells| {
             let rows = check(tenant, store, &fields, key, &mut cells)?;
             let names: Vec<Value<'_>> = ready.iter().map(|(cells, _)| folded_name(cells, &fields)).collect();
             let name = folded_name(&cells, &fields);
