@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::HeaderValue;
+use axum::http::header::ALLOW;
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::header::DATE;
 use axum::response::Response;
@@ -208,9 +209,13 @@ async fn answer(
     }
     if response.extensions().get::<spoiled::OwnDate>().is_none() {
         let headers = response.headers_mut();
-        // The length comes last.
+        // What the router puts in at the end stays there.
         let length = headers.remove(CONTENT_LENGTH);
+        let methods = headers.remove(ALLOW);
         headers.insert(DATE, served.date());
+        if let Some(methods) = methods {
+            headers.insert(ALLOW, methods);
+        }
         if let Some(length) = length {
             headers.insert(CONTENT_LENGTH, length);
         }

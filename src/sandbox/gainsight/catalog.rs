@@ -237,6 +237,8 @@ pub(super) struct Object {
     pub(super) store: String,
     pub(super) bulk: bool,
     pub(super) fields: Vec<Field>,
+    /// Fields that a new record must have.
+    pub(super) mandatory: Vec<usize>,
     /// Names as written and in lower case.
     names: HashMap<String, usize, Quick>,
     ignore_case: Arc<AtomicBool>,
@@ -244,6 +246,7 @@ pub(super) struct Object {
 
 impl Object {
     /// The field of this name, letter case ignored.
+    #[inline]
     pub(super) fn field(&self, name: &str) -> Option<usize> {
         if !self.ignore_case.load(Ordering::Relaxed) {
             return self.names.get(name).copied().filter(|at| self.fields[*at].name == name);
@@ -352,6 +355,7 @@ impl Catalog {
                     store: file.store.clone().unwrap_or_else(|| "HAPOSTGRES".to_owned()),
                     bulk: file.bulk.unwrap_or(true),
                     fields: Vec::new(),
+                    mandatory: Vec::new(),
                     names: HashMap::default(),
                     ignore_case: Arc::clone(&self.ignore_case),
                     name: name.clone(),
@@ -368,6 +372,9 @@ impl Catalog {
             }
             object.names.insert(field.name.to_lowercase(), object.fields.len());
             object.names.insert(field.name.clone(), object.fields.len());
+            if field.required && !field.nillable {
+                object.mandatory.push(object.fields.len());
+            }
             object.fields.push(field);
         }
         if self.objects[at].with_role(Role::Gsid).is_none() {

@@ -328,16 +328,31 @@ fn scaled_float(value: f64, decimals: u32) -> Option<i64> {
 
 /// One `@` with something before and a domain with a dot after, no blanks.
 pub(super) fn is_email(text: &str) -> bool {
-    let Some((name, domain)) = text.split_once('@') else { return false };
-    !name.is_empty()
-        && !domain.contains('@')
-        && !text.bytes().any(|one| matches!(one, b',' | b';' | b'<' | b'>' | b'"' | b'(' | b')'))
-        && !has_blank(text)
+    let bytes = text.as_bytes();
+    let mut domain = None;
+    let mut dots = 0;
+    for (at, byte) in bytes.iter().enumerate() {
+        match byte {
+            b',' | b';' | b'<' | b'>' | b'"' | b'(' | b')' | b'\t'..=b'\r' | b' ' => return false,
+            b'@' if at == 0 || domain.is_some() => return false,
+            b'@' => domain = Some(at + 1),
+            b'.' if domain.is_some() => {
+                // Neither two together nor at the beginning.
+                if matches!(bytes[at - 1], b'.' | b'@') {
+                    return false;
+                }
+                dots += 1;
+            }
+            _ => {}
+        }
+    }
+    let Some(domain) = domain.map(|at| &bytes[at..]) else { return false };
+    dots > 0
         && domain.len() > 2
-        && domain.contains('.')
-        && !domain.contains("..")
-        && !domain.starts_with(['.', '-'])
-        && !domain.ends_with(['.', '-'])
+        && domain[0] != b'-'
+        && !domain.ends_with(b".")
+        && !domain.ends_with(b"-")
+        && (text.is_ascii() || !has_blank(text))
 }
 
 fn has_blank(text: &str) -> bool {

@@ -39,6 +39,7 @@ pub(super) struct TextColumn {
 
 impl Column {
     /// The value in a row; a row never reached is null.
+    #[inline]
     pub(super) fn get(&self, row: usize) -> Value<'_> {
         match self {
             Self::Text(column) => column.get(row).map_or(Value::Null, Value::Text),
@@ -54,6 +55,7 @@ impl Column {
     }
 
     /// Writes a value; a value of another kind than the column's is taken as null.
+    #[inline]
     pub(super) fn set(&mut self, row: usize, cell: &Cell<'_>) {
         match (self, cell) {
             (Self::Text(column), Cell::Text(text)) => column.set(row, Some(text.as_bytes())),
@@ -66,6 +68,7 @@ impl Column {
     }
 }
 
+#[inline]
 fn put<T: Copy + PartialEq>(cells: &mut Vec<T>, row: usize, value: T, null: T) {
     if row < cells.len() {
         cells[row] = value;
@@ -76,6 +79,7 @@ fn put<T: Copy + PartialEq>(cells: &mut Vec<T>, row: usize, value: T, null: T) {
 }
 
 impl TextColumn {
+    #[inline]
     fn get(&self, row: usize) -> Option<&[u8]> {
         let cell = *self.cells.get(row)?;
         if cell == NULL_TEXT {

@@ -121,19 +121,23 @@ pub(super) fn has_form(text: &[u8]) -> bool {
 }
 
 /// One number out of type and record number.
+#[inline]
 pub(super) fn pack(code: u16, number: u64) -> i64 {
     (i64::from(code) << NUMBER_BITS) | number as i64
 }
 
 /// Type and record number.
+#[inline]
 pub(super) fn unpack(packed: i64) -> (u16, u64) {
     ((packed >> NUMBER_BITS) as u16, (packed & ((1 << NUMBER_BITS) - 1)) as u64)
 }
 
+#[inline]
 fn check(code: u16, number: u64) -> u64 {
     mix(number ^ (u64::from(code) << 48) ^ 0x9E37_79B9_7F4A_7C15)
 }
 
+#[inline]
 fn mix(value: u64) -> u64 {
     let value = (value ^ (value >> 31)).wrapping_mul(0x7FB5_D329_728E_A185);
     let value = (value ^ (value >> 27)).wrapping_mul(0x81DA_DEF4_BC2D_D44D);
@@ -152,10 +156,21 @@ const PAIRS: [[u8; 2]; 36 * 36] = {
 };
 
 /// Writes the last digits of `value` in base 36 over the whole of `out`, which has an even length.
+#[inline]
 fn base36(mut value: u64, out: &mut [u8]) {
-    for places in out.as_chunks_mut::<2>().0.iter_mut().rev() {
-        *places = PAIRS[(value % 1296) as usize];
-        value /= 1296;
+    // Four digits at a time: what is left of them needs no long division.
+    const FOUR: u64 = 36 * 36 * 36 * 36;
+    for places in out.rchunks_mut(4) {
+        let four = (value % FOUR) as usize;
+        value /= FOUR;
+        match places {
+            [a, b, c, d] => {
+                [*a, *b] = PAIRS[four / 1296];
+                [*c, *d] = PAIRS[four % 1296];
+            }
+            [.., c, d] => [*c, *d] = PAIRS[four % 1296],
+            _ => {}
+        }
     }
 }
 

@@ -12,12 +12,14 @@ pub(super) type Quick = BuildHasherDefault<Stirred>;
 pub(super) const START: u64 = 0x51_7C_C1_B7_27_22_0A_95;
 
 /// Adds a word to a hash.
+#[inline]
 pub(super) fn stir(hash: u64, word: u64) -> u64 {
     let product = u128::from(hash ^ word) * 0x9E37_79B9_7F4A_7C15_u128;
     (product as u64) ^ ((product >> 64) as u64)
 }
 
 /// Adds a text and its length to a hash.
+#[inline]
 pub(super) fn stir_text(mut hash: u64, text: &[u8]) -> u64 {
     let (words, rest) = text.as_chunks::<8>();
     for word in words {
@@ -33,6 +35,7 @@ pub(super) fn stir_text(mut hash: u64, text: &[u8]) -> u64 {
 pub(super) struct AsIs(u64);
 
 impl Hasher for AsIs {
+    #[inline]
     fn finish(&self) -> u64 {
         self.0
     }
@@ -43,6 +46,7 @@ impl Hasher for AsIs {
         }
     }
 
+    #[inline]
     fn write_u64(&mut self, value: u64) {
         self.0 = value;
     }
@@ -52,20 +56,24 @@ impl Hasher for AsIs {
 pub(super) struct Stirred(u64);
 
 impl Default for Stirred {
+    #[inline]
     fn default() -> Self {
         Self(START)
     }
 }
 
 impl Hasher for Stirred {
+    #[inline]
     fn finish(&self) -> u64 {
         self.0
     }
 
+    #[inline]
     fn write(&mut self, bytes: &[u8]) {
         self.0 = stir_text(self.0, bytes);
     }
 
     // What ends a text adds nothing to its length.
+    #[inline]
     fn write_u8(&mut self, _: u8) {}
 }

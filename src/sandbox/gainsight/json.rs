@@ -18,6 +18,12 @@ pub(super) struct Show {
 /// Appends a text as JSON, quotes included. The bytes are UTF-8.
 pub(super) fn write_text(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
+    // All bytes are looked at, as that goes many at a time.
+    if !text.iter().fold(false, |any, byte| any | matches!(byte, 0..=0x1F | b'"' | b'\\')) {
+        out.extend_from_slice(text);
+        out.push(b'"');
+        return;
+    }
     let mut from = 0;
     for (at, byte) in text.iter().enumerate() {
         let escape: &[u8] = match byte {
@@ -148,7 +154,8 @@ pub(super) fn write_csv(catalog: &Catalog, field: &Field, value: Value<'_>, show
 
 /// Appends a text as a CSV cell. An empty text is quoted, so that it is not null.
 pub(super) fn write_csv_text(text: &[u8], out: &mut Vec<u8>) {
-    let quote = text.is_empty() || text.iter().any(|byte| matches!(byte, b',' | b'"' | b'\n' | b'\r'));
+    let special = text.iter().fold(false, |any, byte| any | matches!(byte, b',' | b'"' | b'\n' | b'\r'));
+    let quote = text.is_empty() || special;
     if !quote {
         out.extend_from_slice(text);
         return;

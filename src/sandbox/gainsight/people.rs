@@ -289,6 +289,14 @@ fn resolve(
     fields: &Fields,
     person: &Cells<'_>,
 ) -> Result<Option<usize>, Vec<Fault>> {
+    if let [name] = switches.person_key.as_slice()
+        && let Some(field) = catalog.objects[fields.person].field(name)
+    {
+        let cell = person.iter().find(|(at, _)| *at == field).map(|(_, cell)| cell);
+        let cell = cell.filter(|_| !blank(person, field));
+        let find = |cell| store.tables[fields.person].find_first(&[field], std::slice::from_ref(cell), Compare::Folded);
+        return Ok(cell.and_then(find));
+    }
     let mut at = Vec::with_capacity(switches.person_key.len());
     let mut key = Vec::with_capacity(switches.person_key.len());
     for name in &switches.person_key {

@@ -209,10 +209,11 @@ pub(super) fn cells<'a>(
             {
                 faults.push(Fault::new(Reason::Gsid, &field.name, value.to_json()));
             }
-            (Ok(_), Records::Unseen) if cells.iter().any(|(other, _)| *other == at) => {
-                faults.push(Fault::new(Reason::Duplicate, &field.name, value.to_json()));
-            }
-            (Ok(cell), _) => put(&mut cells, at, cell),
+            (Ok(cell), _) => match cells.iter_mut().find(|(other, _)| *other == at) {
+                None => cells.push((at, cell)),
+                Some((_, before)) if matches!(records, Records::Locked(_)) => *before = cell,
+                Some(_) => faults.push(Fault::new(Reason::Duplicate, &field.name, value.to_json())),
+            },
             (Err(fault), _) => faults.push(*fault),
         }
     }
@@ -230,10 +231,10 @@ pub(super) fn cells<'a>(
 
 /// Faults of a new record whose mandatory fields are not all there.
 pub(super) fn missing(catalog: &Catalog, object: usize, cells: &[(usize, Cell<'_>)]) -> Vec<Fault> {
-    let fields = &catalog.objects[object].fields;
-    let absent = |at: usize| !cells.iter().any(|(field, cell)| *field == at && !cell.is_null());
-    let needed = fields.iter().enumerate().filter(|(at, field)| field.required && !field.nillable && absent(*at));
-    needed.map(|(_, field)| Fault::new(Reason::NotNullable, &field.name, Json::Null)).collect()
+    let object = &catalog.objects[object];
+    let absent = |at: &&usize| !cells.iter().any(|(field, cell)| field == *at && !cell.is_null());
+    let needed = object.mandatory.iter().filter(absent);
+    needed.map(|at| Fault::new(Reason::NotNullable, &object.fields[*at].name, Json::Null)).collect()
 }
 
 /// Faults of values that another record has, in fields that are unique by the switches.

@@ -61,6 +61,7 @@ impl Store {
     }
 
     /// The value at the end of a path that begins at a row; null where a lookup on the way is.
+    #[inline]
     pub(super) fn value(&self, path: &Path, row: usize) -> Value<'_> {
         let mut row = row;
         for hop in &path.hops {

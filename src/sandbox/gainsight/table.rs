@@ -72,16 +72,19 @@ impl Table {
     }
 
     /// Whether the row is a record that exists.
+    #[inline]
     pub(super) fn is_live(&self, row: usize) -> bool {
         self.live.get(row / 64).is_some_and(|word| word & (1 << (row % 64)) != 0)
     }
 
     /// The id of a row in memory.
+    #[inline]
     pub(super) fn id(&self, row: usize) -> i64 {
         pack(self.code, row as u64 + 1)
     }
 
     /// The row of an id, if the record exists.
+    #[inline]
     pub(super) fn row_of(&self, id: i64) -> Option<usize> {
         let (code, number) = unpack(id);
         let row = (number as usize).checked_sub(1)?;
@@ -89,6 +92,7 @@ impl Table {
     }
 
     /// The value of a field.
+    #[inline]
     pub(super) fn get(&self, row: usize, field: usize) -> Value<'_> {
         match self.roles[field] {
             Role::Gsid => Value::Int(self.id(row)),
@@ -265,7 +269,8 @@ pub(super) fn same(value: Value<'_>, cell: &Cell<'_>, compare: Compare) -> bool 
 pub(super) fn fold(text: &[u8]) -> Cow<'_, [u8]> {
     let trimmed = text.trim_ascii();
     if trimmed.is_ascii() {
-        if trimmed.iter().any(u8::is_ascii_uppercase) {
+        // All bytes are looked at, as that goes many at a time.
+        if trimmed.iter().fold(false, |any, byte| any | byte.is_ascii_uppercase()) {
             Cow::Owned(trimmed.to_ascii_lowercase())
         } else {
             Cow::Borrowed(trimmed)
