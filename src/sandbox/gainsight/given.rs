@@ -110,7 +110,7 @@ impl<'a> Record<'a> {
 }
 
 /// A key or a text.
-struct Text;
+pub(super) struct Text;
 
 impl<'de> DeserializeSeed<'de> for Text {
     type Value = Cow<'de, str>;

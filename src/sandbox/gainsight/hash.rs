@@ -3,8 +3,6 @@
 use std::hash::BuildHasherDefault;
 use std::hash::Hasher;
 
-/// Hashes what is hashed already to itself.
-pub(super) type HashedBefore = BuildHasherDefault<AsIs>;
 /// Hashes short texts.
 pub(super) type Quick = BuildHasherDefault<Stirred>;
 
@@ -28,28 +26,6 @@ pub(super) fn stir_text(mut hash: u64, text: &[u8]) -> u64 {
     let mut last = [0_u8; 8];
     last[..rest.len()].copy_from_slice(rest);
     stir(hash, u64::from_le_bytes(last) ^ ((text.len() as u64) << 56))
-}
-
-/// The key is a hash already.
-#[derive(Default)]
-pub(super) struct AsIs(u64);
-
-impl Hasher for AsIs {
-    #[inline]
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    #[inline]
-    fn write_u64(&mut self, value: u64) {
-        self.0 = value;
-    }
 }
 
 /// The key is a text.

@@ -36,6 +36,7 @@ mod meta;
 mod objects;
 mod people;
 mod people_jobs;
+mod people_quick;
 mod query;
 mod quota;
 mod record;

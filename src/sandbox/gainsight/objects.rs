@@ -29,7 +29,6 @@ use super::query::MOST_ROWS;
 use super::query::QueryBody;
 use super::query::compile;
 use super::record::LookupRule;
-use super::record::Records;
 use super::record::Terms;
 use super::record::WriteBody;
 use super::record::cells;
@@ -110,7 +109,7 @@ pub(super) async fn insert(State(tenant): State<Arc<Tenant>>, Path(name): Path<S
     let mut ready = Vec::with_capacity(body.records.len());
     let mut faults = Vec::new();
     for record in &body.records {
-        match cells(terms, &mut Records::Locked(store), record) {
+        match cells(terms, store, record) {
             Err(found) => faults.push(found),
             Ok(cells) => {
                 let mut found = missing(&tenant.catalog, object, &cells);
@@ -158,7 +157,7 @@ pub(super) async fn update(
     let mut ready = Vec::with_capacity(body.records.len());
     let mut faults = Vec::new();
     for record in &body.records {
-        let checked = cells(terms, &mut Records::Locked(store), record).and_then(|cells| {
+        let checked = cells(terms, store, record).and_then(|cells| {
             let key = key_of(&tenant, object, &keys, &cells)?;
             Ok((cells, key))
         });

@@ -22,10 +22,8 @@ use super::given::Record;
 use super::given::read;
 use super::objects::write_row;
 use super::record::LookupFile;
-use super::record::Records;
 use super::record::Terms;
 use super::record::cells;
-use super::record::exists;
 use super::record::lookup_rules;
 use super::record::missing;
 use super::record::put;
@@ -72,24 +70,17 @@ impl<'a> PersonBody<'a> {
     }
 }
 
-/// A person whose values are right, as far as they tell that themselves.
-#[derive(Debug)]
-pub(super) struct Person<'a> {
-    cells: Cells<'a>,
-    companies: Vec<Cells<'a>>,
-}
-
 /// The places of the people objects and their fields with rules.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fields {
     pub(super) person: usize,
     pub(super) company_person: usize,
-    email: usize,
+    pub(super) email: usize,
     name: usize,
     first: usize,
     last: usize,
-    person_id: usize,
-    company_id: usize,
+    pub(super) person_id: usize,
+    pub(super) company_id: usize,
     active: usize,
     primary: usize,
 }
@@ -128,39 +119,16 @@ pub(super) fn upsert(
     body: &PersonBody<'_>,
     now: i64,
 ) -> Result<usize, Vec<Fault>> {
-    let fields = Fields::of(catalog).ok_or_else(no_people)?;
-    let person = checked(catalog, switches, &fields, &mut Records::Locked(store), body)?;
-    written(catalog, switches, &fields, store, person, now)
-}
-
-/// Reads a person's values before the records are locked; none if only [`upsert`] can tell what becomes of it.
-pub(super) fn prepare<'a>(catalog: &Catalog, switches: &Switches, body: &'a PersonBody<'_>) -> Option<Person<'a>> {
-    if body.lookups.is_some() {
-        return None;
-    }
-    checked(catalog, switches, &Fields::of(catalog)?, &mut Records::Unseen, body).ok()
-}
-
-/// As [`upsert`] of a prepared person; none if it names a record that does not exist.
-pub(super) fn upsert_prepared(
-    catalog: &Catalog,
-    switches: &Switches,
-    store: &mut Store,
-    person: Person<'_>,
-    now: i64,
-) -> Option<Result<usize, Vec<Fault>>> {
-    let fields = Fields::of(catalog)?;
-    let all_exist = |object: usize, cells: &Cells<'_>| {
-        cells.iter().all(|(at, cell)| exists(store, &catalog.objects[object].fields[*at], cell))
+    let Some(fields) = Fields::of(catalog) else {
+        return Err(vec![Fault::new(Reason::UnknownField, "person", Json::Null)]);
     };
-    let whole = !switches.raw_lookups_must_exist
-        || (all_exist(fields.person, &person.cells)
-            && person.companies.iter().all(|company| all_exist(fields.company_person, company)));
-    whole.then(|| written(catalog, switches, &fields, store, person, now))
-}
-
-fn no_people() -> Vec<Fault> {
-    vec![Fault::new(Reason::UnknownField, "person", Json::Null)]
+    let (mut person, companies) = checked(catalog, switches, &fields, store, body)?;
+    let row = put_person(catalog, switches, &fields, store, &mut person, now)?;
+    let id = store.tables[fields.person].id(row);
+    for mut company in companies {
+        put_company(store, &fields, id, &mut company, now);
+    }
+    Ok(row)
 }
 
 /// The cells of a person and its companies, or everything that is wrong with them.
@@ -168,9 +136,9 @@ fn checked<'a>(
     catalog: &Catalog,
     switches: &Switches,
     fields: &Fields,
-    records: &mut Records<'_>,
+    store: &mut Store,
     body: &'a PersonBody<'_>,
-) -> Result<Person<'a>, Vec<Fault>> {
+) -> Result<(Cells<'a>, Vec<Cells<'a>>), Vec<Fault>> {
     let rules = Rules::of(switches, true);
     let (on_person, on_company) = split_lookups(catalog, fields, body)?;
     let person_lookups =
@@ -179,7 +147,7 @@ fn checked<'a>(
         lookup_rules(catalog, fields.company_person, on_company.as_ref(), rules).map_err(|fault| vec![fault])?;
     let terms = Terms { catalog, switches, object: fields.person, lookups: &person_lookups, keys: &[], formats: true };
     let mut faults = Vec::new();
-    let person = cells(terms, records, &body.person).unwrap_or_else(|found| {
+    let person = cells(terms, store, &body.person).unwrap_or_else(|found| {
         faults.extend(found);
         Vec::new()
     });
@@ -189,38 +157,33 @@ fn checked<'a>(
     let terms = Terms { object: fields.company_person, lookups: &company_lookups, ..terms };
     let mut companies: Vec<Cells<'_>> = Vec::with_capacity(body.companies.len());
     for company in &body.companies {
-        match company_cells(terms, fields, records, company) {
+        match company_cells(terms, fields, store, company) {
             Ok(cells) => companies.push(cells),
             Err(found) => faults.extend(found),
         }
     }
-    if faults.is_empty() { Ok(Person { cells: person, companies }) } else { Err(faults) }
+    if faults.is_empty() { Ok((person, companies)) } else { Err(faults) }
 }
 
-/// Finds the person and writes it with its companies.
-fn written(
+/// Finds the person by its cells and writes it. Returns its row.
+pub(super) fn put_person(
     catalog: &Catalog,
     switches: &Switches,
     fields: &Fields,
     store: &mut Store,
-    person: Person<'_>,
+    person: &mut Cells<'_>,
     now: i64,
 ) -> Result<usize, Vec<Fault>> {
-    let Person { mut cells, companies } = person;
-    let found = resolve(catalog, switches, store, fields, &cells)?;
-    name_person(store, fields, found, &mut cells);
-    let row = match found {
+    let found = resolve(catalog, switches, store, fields, person)?;
+    name_person(store, fields, found, person);
+    let table = &mut store.tables[fields.person];
+    match found {
         Some(row) => {
-            store.tables[fields.person].update(row, &cells, now);
-            row
+            table.update(row, person, now);
+            Ok(row)
         }
-        None => store.tables[fields.person].insert(&cells, now),
-    };
-    let id = store.tables[fields.person].id(row);
-    for company in companies {
-        put_company(store, fields, id, company, now);
+        None => Ok(table.insert(person, now)),
     }
-    Ok(row)
 }
 
 type Lookups = Option<std::collections::HashMap<String, LookupFile>>;
@@ -244,14 +207,14 @@ fn split_lookups(catalog: &Catalog, fields: &Fields, body: &PersonBody<'_>) -> R
 fn company_cells<'a>(
     terms: Terms<'_>,
     fields: &Fields,
-    records: &mut Records<'_>,
+    store: &mut Store,
     company: &'a Record<'_>,
 ) -> Result<Cells<'a>, Vec<Fault>> {
     // The person is the one around it.
     if let Some(value) = company.get("Person_ID") {
         return Err(vec![Fault::new(Reason::ReadOnly, "Person_ID", value.to_json())]);
     }
-    let cells = cells(terms, records, company).map_err(|mut faults| {
+    let cells = cells(terms, store, company).map_err(|mut faults| {
         for fault in &mut faults {
             // A well-formed id of no company is the one fault with a sentence of its own: the company must exist.
             let text = fault.value.as_str().unwrap_or("").as_bytes();
@@ -270,7 +233,8 @@ fn company_cells<'a>(
     if absent.is_empty() { Ok(cells) } else { Err(absent) }
 }
 
-fn blank(cells: &Cells<'_>, field: usize) -> bool {
+/// Whether a field has no value, or one of blanks.
+pub(super) fn blank(cells: &[(usize, Cell<'_>)], field: usize) -> bool {
     !cells.iter().any(|(at, cell)| {
         *at == field
             && match cell {
@@ -335,7 +299,7 @@ fn name_person(store: &Store, fields: &Fields, row: Option<usize>, person: &mut 
 }
 
 /// Writes one company person, found by person and company.
-fn put_company(store: &mut Store, fields: &Fields, person: i64, mut company: Cells<'_>, now: i64) {
+pub(super) fn put_company(store: &mut Store, fields: &Fields, person: i64, company: &mut Cells<'_>, now: i64) {
     let Some(company_id) = company.iter().find(|(at, _)| *at == fields.company_id).map(|(_, cell)| cell.clone()) else {
         return;
     };
@@ -355,14 +319,14 @@ fn put_company(store: &mut Store, fields: &Fields, person: i64, mut company: Cel
     match row {
         Some(row) => {
             company.retain(|(at, _)| *at != fields.company_id);
-            table.update(row, &company, now);
+            table.update(row, company, now);
         }
         None => {
             company.push((fields.person_id, Cell::Int(person)));
-            if blank(&company, fields.active) {
-                put(&mut company, fields.active, Cell::Bool(true));
+            if blank(company, fields.active) {
+                put(company, fields.active, Cell::Bool(true));
             }
-            table.insert(&company, now);
+            table.insert(company, now);
         }
     }
 }

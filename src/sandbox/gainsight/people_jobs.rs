@@ -19,10 +19,9 @@ use super::given::Record;
 use super::objects::MOST_RECORDS;
 use super::people::Fields;
 use super::people::PersonBody;
-use super::people::prepare;
 use super::people::upsert;
-use super::people::upsert_prepared;
 use super::people::write_short;
+use super::people_quick::Persons;
 use super::reply::INVALID_FIELD;
 use super::reply::Reply;
 use super::tenant::Tenant;
@@ -75,22 +74,25 @@ fn counted(tenant: &Tenant, count: usize) -> Result<(), Reply> {
 /// `PUT /v1/peoplemgmt/v1.0/people/async`: good rows load, bad ones are listed with their number.
 pub(super) async fn put_many(State(tenant): State<Arc<Tenant>>, body: Body) -> Answer {
     let body = tenant.body(body).await?;
+    let switches = tenant.switches();
+    let quick = Persons::read(&tenant.catalog, &switches, &body);
+    if let Some(persons) = quick.filter(|persons| counted(&tenant, persons.len()).is_ok()) {
+        let now = tenant.now();
+        let written = persons.write(&mut tenant.write(), now);
+        if let Some(rows) = written {
+            let job = Job { polls_left: switches.people_async_polls, rows, deleted: false, errors: Vec::new() };
+            return Ok(accepted(&tenant, job));
+        }
+    }
     let body: ManyBody<'_> = parsed(&body)?;
     counted(&tenant, body.records.len())?;
-    let switches = tenant.switches();
     let now = tenant.now();
     let mut rows = Vec::with_capacity(body.records.len());
     let mut errors = Vec::new();
-    let bodies: Vec<_> = body.records.into_iter().map(PersonBody::of).collect();
-    let prepare = |body| prepare(&tenant.catalog, &switches, body);
-    let prepared: Vec<_> = bodies.iter().map(|body| body.as_ref().ok().and_then(prepare)).collect();
     let mut store = tenant.write();
-    for (number, (body, person)) in bodies.iter().zip(prepared).enumerate() {
-        let written = person.and_then(|person| upsert_prepared(&tenant.catalog, &switches, &mut store, person, now));
-        let written = written.unwrap_or_else(|| match body {
-            Ok(body) => upsert(&tenant.catalog, &switches, &mut store, body, now),
-            Err(faults) => Err(faults.clone()),
-        });
+    for (number, record) in body.records.into_iter().enumerate() {
+        let written =
+            PersonBody::of(record).and_then(|body| upsert(&tenant.catalog, &switches, &mut store, &body, now));
         match written {
             Ok(row) => rows.push(row as u32),
             Err(faults) => errors.extend(faults.iter().map(|fault| people_error(fault, Some(number)))),

@@ -161,20 +161,10 @@ impl Terms<'_> {
     }
 }
 
-/// What a record is checked against.
-#[derive(Debug)]
-pub(super) enum Records<'a> {
-    /// The records, locked.
-    Locked(&'a mut Store),
-    /// None are at hand: whether those that are named exist is looked up later, and a field given twice is a fault, as
-    /// only one of its values could be.
-    Unseen,
-}
-
 /// Turns a record into cells, or lists everything that is wrong with it.
 pub(super) fn cells<'a>(
     terms: Terms<'_>,
-    records: &mut Records<'_>,
+    store: &mut Store,
     record: &'a Record<'_>,
 ) -> Result<Vec<(usize, Cell<'a>)>, Vec<Fault>> {
     let object = &terms.catalog.objects[terms.object];
@@ -203,27 +193,18 @@ pub(super) fn cells<'a>(
             }
             continue;
         }
-        match (from_json(terms.catalog, field, value, terms.rules()), &records) {
-            (Ok(cell), Records::Locked(store))
-                if terms.switches.raw_lookups_must_exist && !exists(store, field, &cell) =>
-            {
+        match from_json(terms.catalog, field, value, terms.rules()) {
+            Ok(cell) if terms.switches.raw_lookups_must_exist && !exists(store, field, &cell) => {
                 faults.push(Fault::new(Reason::Gsid, &field.name, value.to_json()));
             }
-            (Ok(cell), _) => match cells.iter_mut().find(|(other, _)| *other == at) {
-                None => cells.push((at, cell)),
-                Some((_, before)) if matches!(records, Records::Locked(_)) => *before = cell,
-                Some(_) => faults.push(Fault::new(Reason::Duplicate, &field.name, value.to_json())),
-            },
-            (Err(fault), _) => faults.push(*fault),
+            Ok(cell) => put(&mut cells, at, cell),
+            Err(fault) => faults.push(*fault),
         }
     }
     for rule in terms.lookups {
-        match records {
-            Records::Locked(store) => match resolve(terms, store, rule, |column| record.get(column)) {
-                Ok(cell) => put(&mut cells, rule.target, cell),
-                Err(fault) => faults.push(fault),
-            },
-            Records::Unseen => faults.push(Fault::new(Reason::Lookup, &object.fields[rule.target].name, Json::Null)),
+        match resolve(terms, store, rule, |column| record.get(column)) {
+            Ok(cell) => put(&mut cells, rule.target, cell),
+            Err(fault) => faults.push(fault),
         }
     }
     if faults.is_empty() { Ok(cells) } else { Err(faults) }

@@ -3,7 +3,6 @@
 //! A record's number is its row plus one, so its GSID needs no room and no index. Rows are never used twice.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 use super::catalog::Field;
 use super::catalog::Object;
@@ -15,7 +14,6 @@ use super::column::Value;
 use super::gsid::SYSTEM;
 use super::gsid::pack;
 use super::gsid::unpack;
-use super::hash::HashedBefore;
 use super::hash::START;
 use super::hash::stir;
 use super::hash::stir_text;
@@ -216,7 +214,7 @@ impl Table {
     fn each_at(&self, index: usize, key: &[Cell<'_>], mut tell: impl FnMut(usize)) {
         let index = &self.indexes[index];
         let Some(hash) = hash_key(key.iter().map(as_value), index.compare) else { return };
-        let mut next = index.heads.get(&hash).copied().unwrap_or(NONE);
+        let mut next = index.head(hash);
         while next != NONE {
             let entry = index.entries[next as usize];
             let row = entry.row as usize;
@@ -288,39 +286,86 @@ const NONE: u32 = u32::MAX;
 struct Index {
     fields: Vec<usize>,
     compare: Compare,
-    heads: HashMap<u64, u32, HashedBefore>,
+    /// Where chains begin: a power of two of places, at most half of them taken; a hash stands in the first free one from
+    /// its own.
+    heads: Vec<Head>,
+    taken: usize,
     entries: Vec<Entry>,
 }
 
+/// The newest entry of a hash, with half of the hash: to find nothing, no entry has to be looked at.
+#[derive(Debug, Clone, Copy)]
+struct Head {
+    half: u32,
+    entry: u32,
+}
+
+const FREE: Head = Head { half: 0, entry: NONE };
+
 #[derive(Debug, Clone, Copy)]
 struct Entry {
+    hash: u64,
     row: u32,
     next: u32,
 }
 
 impl Index {
     fn new(fields: &[usize], compare: Compare) -> Self {
-        Self { fields: fields.to_vec(), compare, heads: HashMap::default(), entries: Vec::new() }
+        Self { fields: fields.to_vec(), compare, heads: vec![FREE; 64], taken: 0, entries: Vec::new() }
+    }
+
+    /// The place of a hash: its own, or the free one where it would stand.
+    fn place(&self, hash: u64) -> usize {
+        let last = self.heads.len() - 1;
+        let mut at = hash as usize & last;
+        loop {
+            let Head { half, entry } = self.heads[at];
+            if entry == NONE || (half == (hash >> 32) as u32 && self.entries[entry as usize].hash == hash) {
+                return at;
+            }
+            at = (at + 1) & last;
+        }
+    }
+
+    /// The newest entry of a hash.
+    fn head(&self, hash: u64) -> u32 {
+        self.heads[self.place(hash)].entry
     }
 
     fn add(&mut self, columns: &[Column], row: usize) {
         let Some(hash) = hash_key(self.fields.iter().map(|field| columns[*field].get(row)), self.compare) else {
             return;
         };
-        let at = self.entries.len() as u32;
-        let next = self.heads.insert(hash, at).unwrap_or(NONE);
-        if next != NONE && self.entries[next as usize].row == row as u32 {
-            self.heads.insert(hash, next);
+        let place = self.place(hash);
+        let next = self.heads[place].entry;
+        if next == NONE {
+            self.taken += 1;
+        } else if self.entries[next as usize].row == row as u32 {
             return;
         }
-        self.entries.push(Entry { row: row as u32, next });
+        self.heads[place] = Head { half: (hash >> 32) as u32, entry: self.entries.len() as u32 };
+        self.entries.push(Entry { hash, row: row as u32, next });
+        if 2 * self.taken > self.heads.len() {
+            self.spread();
+        }
+    }
+
+    /// Doubles the places.
+    fn spread(&mut self) {
+        self.heads = vec![FREE; 2 * self.heads.len()];
+        for at in 0..self.entries.len() {
+            let hash = self.entries[at].hash;
+            let place = self.place(hash);
+            self.heads[place] = Head { half: (hash >> 32) as u32, entry: at as u32 };
+        }
     }
 
     fn rebuild_if_stale(&mut self, columns: &[Column], live: &[u64], rows: usize) {
         if self.entries.len() < 2 * rows + 1024 {
             return;
         }
-        self.heads.clear();
+        self.heads.fill(FREE);
+        self.taken = 0;
         self.entries.clear();
         for row in (0..rows).filter(|row| live[row / 64] & (1 << (row % 64)) != 0) {
             self.add(columns, row);

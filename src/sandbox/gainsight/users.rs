@@ -27,7 +27,6 @@ use super::query::MOST_ROWS;
 use super::query::QueryBody;
 use super::query::compile;
 use super::record::LookupFile;
-use super::record::Records;
 use super::record::Terms;
 use super::record::cells;
 use super::record::lookup_rules;
@@ -148,7 +147,7 @@ async fn write(tenant: &Arc<Tenant>, body: Body, key: Option<&str>) -> Answer {
     let mut faults = Vec::new();
     let mut ready: Vec<(Cells<'_>, Vec<usize>)> = Vec::new();
     for (record, bundles) in body.records.iter().zip(bundles) {
-        let checked = cells(terms, &mut Records::Locked(store), record).and_then(|mut cells| {
+        let checked = cells(terms, store, record).and_then(|mut cells| {
             let rows = check(tenant, store, &fields, key, &mut cells)?;
             let names: Vec<Value<'_>> = ready.iter().map(|(cells, _)| folded_name(cells, &fields)).collect();
             let name = folded_name(&cells, &fields);
