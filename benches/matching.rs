@@ -2,6 +2,9 @@
 //!
 //! Contacts against as many persons and company persons and a fifth as many companies; one row in ten is new, changed
 //! or wrong. `SF2GS_BENCH_ROWS=1000000 cargo bench --bench matching` asks for one size.
+//!
+//! And a few contacts against landed mirrors of a million records with a few changes, as in an incremental run:
+//! `cargo bench --bench matching -- few`, with `SF2GS_BENCH_MIRROR=2000000` against another number of them.
 
 #![expect(clippy::expect_used, reason = "a benchmark stops at the first surprise")]
 
@@ -9,6 +12,7 @@ use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::hint::black_box;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,9 +22,12 @@ use criterion::Throughput;
 use criterion::criterion_group;
 use criterion::criterion_main;
 use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::array::BooleanArray;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::array::StringBuilder;
 use datafusion::arrow::array::TimestampMicrosecondArray;
+use datafusion::arrow::compute::concat_batches;
+use datafusion::arrow::compute::filter_record_batch;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::datatypes::Field;
 use datafusion::arrow::datatypes::Schema;
@@ -43,6 +50,13 @@ use sf2gs::config::job::Source;
 use sf2gs::config::job::Target;
 use sf2gs::config::job::TargetField;
 use sf2gs::config::job::TargetObject;
+use sf2gs::config::project::EngineSettings;
+use sf2gs::engine::Engine;
+use sf2gs::land::Commit;
+use sf2gs::land::Lake;
+use sf2gs::land::Mode;
+use sf2gs::land::Snapshot;
+use sf2gs::land::TableName;
 use sf2gs::matching;
 use sf2gs::matching::MatchInputs;
 use sf2gs::matching::MatchPlan;
@@ -221,6 +235,89 @@ fn register(ctx: &SessionContext, name: &str, schema: &SchemaRef, batches: Vec<R
     ctx.register_table(name, Arc::new(provider)).expect("a free name");
 }
 
+/// `rows` of the contacts of [`landed`] mirrors of `known` records, spread among all of them.
+fn few(rows: usize, known: usize) -> (SchemaRef, Vec<RecordBatch>) {
+    let (schema, batches) = table(SOURCE, "sf.type", known + known / 20);
+    let step = (known + known / 20) / rows;
+    let batches: Vec<RecordBatch> = batches
+        .iter()
+        .enumerate()
+        .map(|(at, batch)| {
+            let wanted: BooleanArray =
+                (0..batch.num_rows()).map(|row| Some((at * BATCH + row).is_multiple_of(step))).collect();
+            filter_record_batch(batch, &wanted).expect("as many flags as rows")
+        })
+        .collect();
+    let whole = concat_batches(&schema, &batches).expect("one schema");
+    (schema, vec![whole.slice(0, rows)])
+}
+
+/// A lake with the mirrors of `known` contacts, and in each of them the changes of two runs.
+async fn landed(folder: &Path, known: usize) -> (Engine, BTreeMap<String, Snapshot>) {
+    let lake = Lake::open("lake", folder, &BTreeMap::new()).await.expect("a lake");
+    let engine = Engine::new(&EngineSettings::default(), &lake).expect("an engine");
+    let mut mirrors = BTreeMap::new();
+    for (object, columns, rows) in
+        [("person", PERSON, known), ("company_person", COMPANY_PERSON, known), ("company", COMPANY, known / 5)]
+    {
+        let (schema, batches) = table(columns, "gs.type", rows);
+        let name = TableName::new("gainsight", object).expect("a name");
+        let changes: Vec<RecordBatch> = batches.iter().map(|batch| batch.slice(0, 10)).collect();
+        for (sequence, rows) in [(1, &batches), (2, &changes), (3, &changes)] {
+            let mut writer = lake.writer(&name, Arc::clone(&schema), sequence).expect("a writer");
+            for batch in rows {
+                writer.write(batch, None).await.expect("rows that fit");
+            }
+            let commit = Commit {
+                table: name.clone(),
+                schema: Arc::clone(&schema),
+                key: Some("Gsid".to_owned()),
+                mode: if sequence == 1 { Mode::Replace } else { Mode::Merge },
+                written: vec![writer.finish().await.expect("files")],
+                application: None,
+                info: BTreeMap::new(),
+            };
+            mirrors.insert(object.to_owned(), lake.commit(commit).await.expect("a commit"));
+        }
+    }
+    (engine, mirrors)
+}
+
+fn few_people(criterion: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime");
+    let asked = std::env::var("SF2GS_BENCH_MIRROR").ok().and_then(|rows| rows.parse().ok());
+    let known = asked.unwrap_or(1_000_000);
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut group = criterion.benchmark_group(format!("few against {known}"));
+    group.sample_size(10).warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(5));
+    let mut tables = None;
+    for rows in [1_000, 12_000] {
+        let (source, batches) = few(rows, known);
+        group.throughput(Throughput::Elements(rows as u64));
+        group.bench_function(BenchmarkId::from_parameter(rows), |bencher| {
+            let (engine, mirrors) = tables.get_or_insert_with(|| runtime.block_on(landed(folder.path(), known)));
+            bencher.iter(|| {
+                // all that a run does: a new session, the tables, the plan, the verdicts
+                let ctx = engine.session();
+                matching::register(&ctx);
+                register(&ctx, "source", &source, batches.clone());
+                let mut schemas = BTreeMap::new();
+                for (object, mirror) in mirrors.iter() {
+                    let table = mirror.current().expect("a table");
+                    schemas.insert(object.clone(), table.schema());
+                    ctx.register_table(format!("mirror_{object}"), table).expect("a free name");
+                }
+                let job = job();
+                let key = ["Email".to_owned()];
+                let inputs = MatchInputs { job: &job, source: &source, mirrors: &schemas, person_key: &key };
+                let plan = matching::compile(&inputs).expect("a job that compiles");
+                assert_eq!(runtime.block_on(verdicts(&ctx, &plan)), rows);
+            });
+        });
+    }
+    group.finish();
+}
+
 /// Reads the verdicts to the end, as the loader does.
 async fn verdicts(ctx: &SessionContext, plan: &MatchPlan) -> usize {
     let mut stream = plan.verdicts(ctx).await.expect("a plan").execute_stream().await.expect("a stream");
@@ -247,5 +344,5 @@ fn people(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, people);
+criterion_group!(benches, people, few_people);
 criterion_main!(benches);

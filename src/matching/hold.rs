@@ -6,7 +6,7 @@
 //! and half a million rows took seven times as long as the other way round), and dealing them out four times over costs
 //! twice what the joins themselves do. So the narrow side is held, whole and once, and nothing is dealt out.
 //!
-//! A few rows are another matter: then the rows are held, and their keys keep most of the mirrors from being decoded.
+//! A few rows are another matter: see [`narrow`](crate::matching::narrow).
 
 use std::sync::Arc;
 
@@ -25,27 +25,21 @@ use datafusion::physical_plan::joins::PartitionMode;
 use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::statistics::StatisticsContext;
 
-/// Below this many rows the engine's own choice is as good or better.
-const FEW: usize = 50_000;
+/// Below this many rows the mirrors are narrowed instead.
+pub(super) const FEW: usize = 50_000;
 
-/// The session's state for a statement over `source` of so many `rows`: as it is where they are few, else with the rule.
-/// Where nobody has counted them the tables' statistics may know.
-pub(super) async fn state_for(ctx: &SessionContext, rows: Option<usize>) -> Result<SessionState> {
-    let rows = match rows {
-        Some(rows) => Some(rows),
-        None => {
-            let source = ctx.table("source").await?.create_physical_plan().await?;
-            let counted = StatisticsContext::new().compute(source.as_ref(), &StatisticsArgs::new())?;
-            counted.num_rows.get_value().copied()
-        }
-    };
-    match rows {
-        Some(rows) if rows < FEW => Ok(ctx.state()),
-        _ => Ok(streaming(ctx.state())),
+/// How many rows `source` has, as far as it is `told` or the tables' statistics know.
+pub(super) async fn count(ctx: &SessionContext, told: Option<usize>) -> Result<Option<usize>> {
+    if told.is_some() {
+        return Ok(told);
     }
+    let source = ctx.table("source").await?.create_physical_plan().await?;
+    let counted = StatisticsContext::new().compute(source.as_ref(), &StatisticsArgs::new())?;
+    Ok(counted.num_rows.get_value().copied())
 }
 
-fn streaming(state: SessionState) -> SessionState {
+/// A state whose joins hold the narrow side.
+pub(super) fn streaming(state: SessionState) -> SessionState {
     // The state has its tables already; a new catalog would hide them.
     let mut config = state.config().clone().with_create_default_catalog_and_schema(false);
     let optimizer = &mut config.options_mut().optimizer;
@@ -128,7 +122,8 @@ mod tests {
     #[tokio::test]
     async fn many_rows_stream_past_what_is_held_and_the_answer_is_the_same() {
         let ctx = session(FEW as i64);
-        let state = state_for(&ctx, None).await.unwrap();
+        assert_eq!(count(&ctx, None).await.unwrap(), Some(FEW));
+        let state = streaming(ctx.state());
         let joins = joins(state.clone()).await;
         assert!(joins.len() == 2 && joins.iter().all(|join| join.contains("mode=CollectLeft")), "{joins:?}");
         for kind in ["join_type=Right,", "join_type=RightAnti,"] {
@@ -140,13 +135,5 @@ mod tests {
         let whole = |batches: &[RecordBatch]| concat_batches(&schema, batches).unwrap();
         assert_eq!(whole(&held), whole(&plain));
         assert_eq!(whole(&held).num_rows(), FEW * 9 / 10);
-    }
-
-    #[tokio::test]
-    async fn few_rows_are_the_engines_to_place() {
-        for (rows, told) in [(100, None), (FEW as i64, Some(100))] {
-            let state = state_for(&session(rows), told).await.unwrap();
-            assert!(state.config().options().optimizer.join_reordering);
-        }
     }
 }

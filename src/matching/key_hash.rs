@@ -51,7 +51,7 @@ impl ScalarUDFImpl for KeyHash {
     }
 }
 
-fn hashes(parts: &[ArrayRef], rows: usize) -> Result<Int64Array> {
+pub(super) fn hashes(parts: &[ArrayRef], rows: usize) -> Result<Int64Array> {
     let mut found = vec![0; rows];
     create_hashes(parts, &RandomState::with_seed(0), &mut found)?;
     let nulls = parts.iter().fold(None, |nulls, part| NullBuffer::union(nulls.as_ref(), part.logical_nulls().as_ref()));

@@ -42,6 +42,7 @@ mod functions;
 mod hold;
 mod key_hash;
 mod layout;
+mod narrow;
 mod problems;
 mod rows;
 mod statement;
@@ -50,18 +51,12 @@ mod verdict;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::dataframe::DataFrame;
-use datafusion::datasource::MemTable;
-use datafusion::datasource::TableProvider;
-use datafusion::datasource::ViewTable;
 use datafusion::execution::context::SessionContext;
-use datafusion::logical_expr::EmptyRelation;
 use datafusion::logical_expr::Expr;
-use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::cast;
 use datafusion::physical_plan::collect;
 use datafusion::prelude::ident;
@@ -122,6 +117,8 @@ pub struct MatchPlan {
     pub lookups: Vec<LookupKey>,
     /// Conversions that a reader should know of, one sentence each.
     pub notes: Vec<String>,
+    /// How the statement finds records.
+    searches: Vec<narrow::Search>,
 }
 
 impl MatchPlan {
@@ -138,6 +135,9 @@ impl MatchPlan {
     /// # Errors
     /// Whatever the session meets while it reads the tables.
     pub async fn verdicts_of(&self, ctx: &SessionContext, rows: Option<usize>) -> Result<DataFrame> {
+        let few = hold::count(ctx, rows).await?.is_some_and(|rows| rows < hold::FEW);
+        let narrowed = if few { narrow::narrowed(ctx, &self.searches).await? } else { None };
+        let ctx = narrowed.as_ref().unwrap_or(ctx);
         for table in &self.tables {
             let frame = ctx.sql(&table.sql).await?;
             let task = ctx.task_ctx();
@@ -145,16 +145,10 @@ impl MatchPlan {
             let schema = plan.schema();
             let batches = collect(plan, task).await?;
             ctx.deregister_table(table.name.as_str())?;
-            // an empty table is told as such, so that the optimiser drops every join with it
-            let provider: Arc<dyn TableProvider> = if batches.iter().all(|batch| batch.num_rows() == 0) {
-                let nothing = EmptyRelation { produce_one_row: false, schema: Arc::new(schema.try_into()?) };
-                Arc::new(ViewTable::new(LogicalPlan::EmptyRelation(nothing), Some(table.sql.clone())))
-            } else {
-                Arc::new(MemTable::try_new(schema, vec![batches])?)
-            };
+            let provider = narrow::held_table(schema, batches, Some(table.sql.clone()))?;
             ctx.register_table(table.name.as_str(), provider)?;
         }
-        let state = hold::state_for(ctx, rows).await?;
+        let state = if narrowed.is_some() { ctx.state() } else { hold::streaming(ctx.state()) };
         let query = state.create_logical_plan(&self.query).await?;
         let frame = DataFrame::new(state, query);
         let typed = frame.schema().fields().iter().map(|field| {
@@ -226,7 +220,7 @@ pub fn compile_second_pass(inputs: &MatchInputs<'_>) -> Result<Option<MatchPlan>
 }
 
 fn plan(layout: &layout::Layout<'_>) -> MatchPlan {
-    let script = rows::write(layout);
+    let (script, searches) = rows::write(layout);
     let (tables, query) = script.parts();
     let cells = layout.cells.iter().map(|cell| (&cell.to, &cell.mirror, cell.identifier));
     let lookups = layout.lookups.iter().map(|lookup| (&lookup.to, &lookup.mirror, lookup.identifier));
@@ -244,5 +238,5 @@ fn plan(layout: &layout::Layout<'_>) -> MatchPlan {
         lowest: lookup.on_multiple == OnMultiple::Any,
     });
     let (writes, lookups, notes) = (writes.collect(), lookups.collect(), layout.notes.clone());
-    MatchPlan { sql: script.whole(), tables, query, writes, lookups, notes }
+    MatchPlan { sql: script.whole(), tables, query, writes, lookups, notes, searches }
 }

@@ -12,6 +12,7 @@
 use crate::config::job::OnMultiple;
 use crate::matching::layout::Layout;
 use crate::matching::layout::Lookup;
+use crate::matching::narrow::Search;
 use crate::matching::problems::Problem;
 use crate::matching::problems::problems;
 use crate::matching::statement::Script;
@@ -20,14 +21,14 @@ use crate::transform::sql::identifier;
 /// Most GSIDs that a reject names.
 const CANDIDATES: usize = 10;
 
-/// Writes a job's statement.
-pub(super) fn write(layout: &Layout<'_>) -> Script {
+/// Writes a job's statement, and names the ways in which it looks for records.
+pub(super) fn write(layout: &Layout<'_>) -> (Script, Vec<Search>) {
     let job = layout.job;
     let title = format!(
         "{} ({}): what each row of {} means for {} in Gainsight",
         job.title, job.name, job.source.object, job.target.object
     );
-    let mut writer = Writer { layout, problems: problems(layout), script: Script::new(&title) };
+    let mut writer = Writer { layout, problems: problems(layout), script: Script::new(&title), searches: Vec::new() };
     writer.mapped();
     writer.parents();
     writer.lookups();
@@ -38,13 +39,14 @@ pub(super) fn write(layout: &Layout<'_>) -> Script {
     }
     writer.judge("", "matched");
     writer.decide();
-    writer.script
+    (writer.script, writer.searches)
 }
 
 pub(super) struct Writer<'a> {
     pub(super) layout: &'a Layout<'a>,
     pub(super) problems: Vec<Problem>,
     pub(super) script: Script,
+    searches: Vec<Search>,
 }
 
 /// A mirror as one row per key.
@@ -58,6 +60,8 @@ struct Index<'a> {
     payload: Vec<(String, String)>,
     /// Of several records: the lowest GSID, or else no GSID but the candidates.
     lowest: bool,
+    /// A table, and what its rows look for: all parts of a key or the first few.
+    wanted: (&'a str, Vec<String>),
 }
 
 impl Writer<'_> {
@@ -146,6 +150,7 @@ impl Writer<'_> {
                     .collect(),
                 payload: Vec::new(),
                 lowest: lookup.on_multiple == OnMultiple::Any,
+                wanted: ("source", lookup.pairs.iter().map(|pair| pair.source.clone()).collect()),
             });
         }
     }
@@ -162,12 +167,21 @@ impl Writer<'_> {
             .chain(["\"Gsid\" AS gsid".to_owned()])
             .chain(index.payload.iter().map(|(alias, sql)| format!("{sql} AS {alias}")))
             .collect();
-        let table = identifier(&format!("mirror_{}", index.object));
+        let mirror = format!("mirror_{}", index.object);
+        let table = identifier(&mirror);
         self.script.step(
             format!("{name}_all"),
             format!("{}.", index.why),
             format!("SELECT\n  {}\nFROM {table}", columns.join(",\n  ")),
         );
+        let (wanted_by, wanted) = &index.wanted;
+        self.searches.push(Search {
+            mirror,
+            keys: index.keys.iter().take(wanted.len()).map(|(_, sql)| sql.clone()).collect(),
+            rest: index.keys.iter().skip(wanted.len()).chain(&index.payload).map(|(_, sql)| sql.clone()).collect(),
+            wanted_by: (*wanted_by).to_owned(),
+            wanted: wanted.clone(),
+        });
         let shared = self.shared(name, &format!("{name}_all"), &aliases);
         let same = equal("s", "a", &aliases);
         let several = match index.lowest {
@@ -253,6 +267,7 @@ impl Writer<'_> {
             keys: self.mirror_keys(),
             payload: self.current(object),
             lowest: false,
+            wanted: self.wanted_keys(),
         });
         let (mut columns, mut joins) = self.found();
         columns.extend(["r.gsid", "r.hits", "r.candidates"].map(str::to_owned));
@@ -278,6 +293,7 @@ impl Writer<'_> {
             keys: self.mirror_keys(),
             payload: self.current("person"),
             lowest: false,
+            wanted: self.wanted_keys(),
         });
         self.index(&Index {
             name: "company_persons",
@@ -289,6 +305,8 @@ impl Writer<'_> {
             ],
             payload: self.current("company_person"),
             lowest: false,
+            // a person has few of them: the company need not be known to tell which are wanted
+            wanted: ("mirror_person", vec!["\"Gsid\"".to_owned()]),
         });
         let (mut columns, mut joins) = self.found();
         columns.extend(
@@ -373,6 +391,11 @@ impl Writer<'_> {
 
     fn mirror_keys(&self) -> Vec<(String, String)> {
         self.key_names().into_iter().zip(self.layout.keys.iter().map(|key| key.mirror.clone())).collect()
+    }
+
+    /// The rows' own keys.
+    fn wanted_keys(&self) -> (&'static str, Vec<String>) {
+        ("source", self.layout.keys.iter().map(|key| key.source.clone()).collect())
     }
 
     /// The compared fields of `object` in the mirror.

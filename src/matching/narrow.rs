@@ -1,0 +1,360 @@
+//! The mirrors as a few rows need them: only the records whose keys the rows look for.
+//!
+//! ```text
+//!   source (few) ── keys ──▶ company, person, … ── keys ──▶ company_person
+//!        │                       │ read once, all records of a wanted key     │
+//!        └───────────────────────┴──── held under the same names ─────────────┘ ──▶ the statement, unchanged
+//! ```
+//!
+//! The statement counts how many records share a key, finds the lowest GSID among them and lists them. Over a million
+//! records that costs the same for one row as for all of them. But records whose key nobody looks for change no
+//! verdict, and so the mirrors are read once beforehand: of every record just the key's columns, and the others of
+//! those that are wanted. What is left is held in memory and stands in the mirrors' place.
+//!
+//! All records of a wanted key are kept, or else two would be taken for one. Too many do no harm: keys are compared by
+//! number ([`key_hash`](crate::matching::key_hash)), and a record that is looked for in one of two ways comes with both.
+
+use std::collections::BTreeMap;
+use std::hash::Hash;
+use std::hash::Hasher;
+use std::sync::Arc;
+
+use datafusion::arrow::array::Array;
+use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::array::BooleanArray;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::MemoryCatalogProviderList;
+use datafusion::catalog::TableProvider;
+use datafusion::common::Column;
+use datafusion::common::DFSchema;
+use datafusion::common::HashSet;
+use datafusion::dataframe::DataFrame;
+use datafusion::datasource::MemTable;
+use datafusion::datasource::ViewTable;
+use datafusion::error::DataFusionError;
+use datafusion::error::Result;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::context::SessionContext;
+use datafusion::logical_expr::ColumnarValue;
+use datafusion::logical_expr::EmptyRelation;
+use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::ScalarFunctionArgs;
+use datafusion::logical_expr::ScalarUDF;
+use datafusion::logical_expr::ScalarUDFImpl;
+use datafusion::logical_expr::Signature;
+use datafusion::logical_expr::Volatility;
+use datafusion::logical_expr::lit;
+use datafusion::logical_expr::or;
+use futures::TryStreamExt;
+
+use crate::matching::hold::FEW;
+use crate::matching::key_hash::hashes;
+
+/// What is held at most. Where more is wanted the mirrors are read as they are.
+const MOST_BYTES: usize = 64 << 20;
+
+/// One way in which the statement looks for records of a mirror.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Search {
+    /// The mirror.
+    pub(super) mirror: String,
+    /// The key's parts, as the statement reads them there.
+    pub(super) keys: Vec<String>,
+    /// What else of a record the statement reads, beside its `Gsid`.
+    pub(super) rest: Vec<String>,
+    /// The table whose rows look for records.
+    pub(super) wanted_by: String,
+    /// The parts of what they look for.
+    pub(super) wanted: Vec<String>,
+}
+
+/// A session like `ctx` in which `source` and the mirrors of `searches` hold no more than its rows need; `None` where that
+/// would be too much to hold.
+pub(super) async fn narrowed(ctx: &SessionContext, searches: &[Search]) -> Result<Option<SessionContext>> {
+    let mut room = Room { bytes: MOST_BYTES, rows: FEW };
+    let Some(source) = room.read(ctx.table("source").await?).await? else { return Ok(None) };
+    room.rows = usize::MAX;
+    let mut held = BTreeMap::from([("source".to_owned(), source)]);
+    let mut left: BTreeMap<&str, Vec<&Search>> = BTreeMap::new();
+    for search in searches {
+        left.entry(&search.mirror).or_default().push(search);
+    }
+    while !left.is_empty() {
+        let known = |search: &&Search| held.contains_key(&search.wanted_by);
+        let Some(mirror) = left.iter().find(|(_, all)| all.iter().all(known)).map(|(mirror, _)| *mirror) else {
+            return Err(DataFusionError::Internal("two mirrors wait for each other".to_owned()));
+        };
+        let searches = left.remove(mirror).unwrap_or_default();
+        let Some(narrow) = room.read(wanted(ctx, mirror, &searches, &held).await?).await? else { return Ok(None) };
+        held.insert(mirror.to_owned(), narrow);
+    }
+    session(ctx, held).map(Some)
+}
+
+/// A table that is held.
+struct Held {
+    schema: SchemaRef,
+    batches: Vec<RecordBatch>,
+}
+
+/// What may still be held.
+struct Room {
+    bytes: usize,
+    rows: usize,
+}
+
+impl Room {
+    /// Reads `frame` to its end; `None` if that is too much.
+    async fn read(&mut self, frame: DataFrame) -> Result<Option<Held>> {
+        let schema = Arc::clone(frame.schema().inner());
+        let mut stream = frame.execute_stream().await?;
+        let mut batches = Vec::new();
+        while let Some(batch) = stream.try_next().await? {
+            let (bytes, rows) = (batch.get_array_memory_size(), batch.num_rows());
+            if bytes > self.bytes || rows > self.rows {
+                return Ok(None);
+            }
+            self.bytes -= bytes;
+            self.rows -= rows;
+            if rows > 0 {
+                batches.push(batch);
+            }
+        }
+        Ok(Some(Held { schema, batches }))
+    }
+}
+
+/// The records of `mirror` that `searches` can find, with the columns that the statement reads.
+async fn wanted(
+    ctx: &SessionContext,
+    mirror: &str,
+    searches: &[&Search],
+    held: &BTreeMap<String, Held>,
+) -> Result<DataFrame> {
+    let table = ctx.table(mirror).await?;
+    let mut filter: Option<Expr> = None;
+    let mut columns: Vec<Column> = Vec::new();
+    for (number, search) in searches.iter().enumerate() {
+        let keys = search.keys.iter().map(|sql| table.parse_sql_expr(sql)).collect::<Result<Vec<_>>>()?;
+        let rest = search.rest.iter().map(String::as_str).chain(["\"Gsid\""]);
+        let rest = rest.map(|sql| table.parse_sql_expr(sql)).collect::<Result<Vec<_>>>()?;
+        for column in keys.iter().chain(&rest).flat_map(Expr::column_refs) {
+            if !columns.contains(column) {
+                columns.push(column.clone());
+            }
+        }
+        let Some(by) = held.get(&search.wanted_by) else { continue };
+        let wanted = Wanted::by(ctx, by, &search.wanted)?;
+        if wanted.numbers.is_empty() {
+            continue;
+        }
+        let is_wanted = ScalarUDF::new_from_impl(IsWanted::new(number, wanted)).call(keys);
+        filter = Some(match filter {
+            Some(others) => or(others, is_wanted),
+            None => is_wanted,
+        });
+    }
+    // in the table's order, so that the same tables always give the same plan
+    let order = table.schema().columns();
+    columns.sort_by_key(|column| order.iter().position(|other| other == column));
+    table.filter(filter.unwrap_or(lit(false)))?.select(columns.into_iter().map(Expr::Column))
+}
+
+/// A session like `ctx` with the tables that are `held` and no others. So few rows need no second thread.
+fn session(ctx: &SessionContext, held: BTreeMap<String, Held>) -> Result<SessionContext> {
+    let state = ctx.state();
+    let config = state.config().clone().with_create_default_catalog_and_schema(true).with_target_partitions(1);
+    let state = SessionStateBuilder::new_from_existing(state)
+        .with_config(config)
+        .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()))
+        .build();
+    let session = SessionContext::new_with_state(state);
+    for (name, Held { schema, batches }) in held {
+        session.register_table(name, held_table(schema, batches, None)?)?;
+    }
+    Ok(session)
+}
+
+/// Batches as a table. An empty one is told as such, so that the optimiser drops every join with it.
+pub(super) fn held_table(
+    schema: SchemaRef,
+    batches: Vec<RecordBatch>,
+    sql: Option<String>,
+) -> Result<Arc<dyn TableProvider>> {
+    if batches.iter().any(|batch| batch.num_rows() > 0) {
+        return Ok(Arc::new(MemTable::try_new(schema, vec![batches])?));
+    }
+    let nothing = EmptyRelation { produce_one_row: false, schema: Arc::new(schema.try_into()?) };
+    Ok(Arc::new(ViewTable::new(LogicalPlan::EmptyRelation(nothing), sql)))
+}
+
+/// The numbers of wanted keys.
+#[derive(Debug)]
+struct Wanted {
+    numbers: HashSet<i64>,
+    /// The types of the parts: numbers are only equal where types are.
+    types: Vec<DataType>,
+}
+
+impl Wanted {
+    fn by(ctx: &SessionContext, rows: &Held, parts: &[String]) -> Result<Self> {
+        let schema = DFSchema::try_from(Arc::clone(&rows.schema))?;
+        let parts = parts
+            .iter()
+            .map(|sql| ctx.create_physical_expr(ctx.parse_sql_expr(sql, &schema)?, &schema))
+            .collect::<Result<Vec<_>>>()?;
+        let types = parts.iter().map(|part| part.data_type(&rows.schema)).collect::<Result<Vec<_>>>()?;
+        let mut numbers = HashSet::new();
+        for batch in &rows.batches {
+            let columns = parts
+                .iter()
+                .map(|part| part.evaluate(batch)?.into_array(batch.num_rows()))
+                .collect::<Result<Vec<_>>>()?;
+            numbers.extend(hashes(&columns, batch.num_rows())?.iter().flatten());
+        }
+        Ok(Self { numbers, types })
+    }
+}
+
+/// `is_wanted(part, …)`: whether the key is one of those that are wanted.
+#[derive(Debug)]
+struct IsWanted {
+    name: String,
+    signature: Signature,
+    wanted: Wanted,
+}
+
+impl IsWanted {
+    fn new(number: usize, wanted: Wanted) -> Self {
+        let signature = Signature::variadic_any(Volatility::Immutable);
+        Self { name: format!("is_wanted_{}", number + 1), signature, wanted }
+    }
+}
+
+impl PartialEq for IsWanted {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.wanted.numbers == other.wanted.numbers
+            && self.wanted.types == other.wanted.types
+    }
+}
+
+impl Eq for IsWanted {}
+
+impl Hash for IsWanted {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for IsWanted {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Boolean)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let rows = args.number_rows;
+        let parts = args.args.iter().zip(&self.wanted.types).map(|(part, kind)| {
+            let part = part.to_array(rows)?;
+            if part.data_type() == kind { Ok(part) } else { Ok(cast(&part, kind)?) }
+        });
+        let numbers = hashes(&parts.collect::<Result<Vec<ArrayRef>>>()?, rows)?;
+        let wanted = &self.wanted.numbers;
+        let found: BooleanArray =
+            numbers.iter().map(|number| Some(number.is_some_and(|number| wanted.contains(&number)))).collect();
+        Ok(ColumnarValue::Array(Arc::new(found)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::array::AsArray;
+    use datafusion::arrow::array::StringArray;
+    use datafusion::prelude::SessionConfig;
+
+    use super::*;
+
+    fn register(ctx: &SessionContext, name: &str, columns: &[(&str, Vec<Option<String>>)]) {
+        let columns = columns.iter().map(|(name, cells)| {
+            let array: ArrayRef = Arc::new(StringArray::from(cells.clone()));
+            (*name, array)
+        });
+        let _none = ctx.register_batch(name, RecordBatch::try_from_iter(columns).unwrap()).unwrap();
+    }
+
+    fn filled(cells: impl Iterator<Item = String>) -> Vec<Option<String>> {
+        cells.map(Some).collect()
+    }
+
+    fn search(mirror: &str, keys: &[&str], rest: &[&str], wanted_by: &str, wanted: &[&str]) -> Search {
+        let owned = |texts: &[&str]| texts.iter().map(|text| format!("\"{text}\"")).collect();
+        Search {
+            mirror: mirror.to_owned(),
+            keys: owned(keys),
+            rest: owned(rest),
+            wanted_by: wanted_by.to_owned(),
+            wanted: owned(wanted),
+        }
+    }
+
+    /// Ten thousand persons of whom every two share a name, and their dogs.
+    fn session() -> SessionContext {
+        let ctx = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2));
+        let gsids = || filled((0..10_000).map(|at| format!("P{at}")));
+        let names = filled((0..10_000).map(|at| format!("name {}", at / 2)));
+        register(&ctx, "persons", &[("Unread", gsids()), ("Name", names), ("Gsid", gsids())]);
+        let dogs = filled((0..10_000).map(|at| format!("D{at}")));
+        register(&ctx, "dogs", &[("Gsid", dogs), ("Owner", gsids()), ("Walker", gsids())]);
+        let names = vec![Some("name 7".to_owned()), None, Some("nobody".to_owned())];
+        let walkers = vec![Some("P4711".to_owned()), Some("P14".to_owned()), None];
+        register(&ctx, "source", &[("Name", names), ("Walker", walkers)]);
+        ctx
+    }
+
+    async fn ids(ctx: &SessionContext, table: &str) -> Vec<String> {
+        let batches =
+            ctx.sql(&format!("SELECT \"Gsid\" FROM {table} ORDER BY 1")).await.unwrap().collect().await.unwrap();
+        let cells = batches.iter().flat_map(|batch| batch.column(0).as_string::<i32>().iter());
+        cells.flatten().map(str::to_owned).collect()
+    }
+
+    #[tokio::test]
+    async fn all_records_of_a_wanted_key_are_kept_and_those_that_they_lead_to() {
+        let searches = [
+            search("dogs", &["Owner"], &[], "persons", &["Gsid"]),
+            search("persons", &["Name"], &[], "source", &["Name"]),
+            search("dogs", &["Walker"], &[], "source", &["Walker"]),
+        ];
+        let ctx = session();
+        let narrow = narrowed(&ctx, &searches).await.unwrap().unwrap();
+        assert_eq!(ids(&narrow, "persons").await, ["P14", "P15"]);
+        assert_eq!(ids(&narrow, "dogs").await, ["D14", "D15", "D4711"]);
+        let read = narrow.table("persons").await.unwrap();
+        assert_eq!(read.schema().field_names().len(), 2, "only the columns that are named");
+        assert_eq!(ids(&ctx, "persons").await.len(), 10_000, "the session itself stays as it is");
+    }
+
+    #[tokio::test]
+    async fn what_is_too_much_to_hold_is_not_narrowed() {
+        let searches = [search("persons", &["Name"], &[], "source", &["Name"])];
+        let ctx = session();
+        let rows: Vec<_> = (0..=FEW).map(|at| Some(format!("name {at}"))).collect();
+        ctx.deregister_table("source").unwrap();
+        register(&ctx, "source", &[("Name", rows)]);
+        assert!(narrowed(&ctx, &searches).await.unwrap().is_none());
+        let mut room = Room { bytes: 1_000, rows: usize::MAX };
+        assert!(room.read(ctx.table("persons").await.unwrap()).await.unwrap().is_none());
+    }
+}
