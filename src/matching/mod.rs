@@ -51,6 +51,7 @@ mod verdict;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::datatypes::SchemaRef;
@@ -138,12 +139,19 @@ impl MatchPlan {
         let few = hold::count(ctx, rows).await?.is_some_and(|rows| rows < hold::FEW);
         let narrowed = if few { narrow::narrowed(ctx, &self.searches).await? } else { None };
         let ctx = narrowed.as_ref().unwrap_or(ctx);
+        let mut empty: Vec<&str> = Vec::new();
         for table in &self.tables {
             let frame = ctx.sql(&table.sql).await?;
-            let task = ctx.task_ctx();
-            let plan = frame.create_physical_plan().await?;
-            let schema = plan.schema();
-            let batches = collect(plan, task).await?;
+            let (schema, batches) = if table.only_with.as_deref().is_some_and(|other| empty.contains(&other)) {
+                (Arc::clone(frame.schema().inner()), Vec::new())
+            } else {
+                let task = ctx.task_ctx();
+                let plan = frame.create_physical_plan().await?;
+                (plan.schema(), collect(plan, task).await?)
+            };
+            if batches.iter().all(|batch| batch.num_rows() == 0) {
+                empty.push(&table.name);
+            }
             ctx.deregister_table(table.name.as_str())?;
             let provider = narrow::held_table(schema, batches, Some(table.sql.clone()))?;
             ctx.register_table(table.name.as_str(), provider)?;

@@ -50,6 +50,7 @@ use datafusion::logical_expr::Volatility;
 use datafusion::logical_expr::lit;
 use datafusion::logical_expr::or;
 use futures::TryStreamExt;
+use futures::future::try_join_all;
 
 use crate::matching::hold::FEW;
 use crate::matching::key_hash::hashes;
@@ -75,9 +76,8 @@ pub(super) struct Search {
 /// A session like `ctx` in which `source` and the mirrors of `searches` hold no more than its rows need; `None` where that
 /// would be too much to hold.
 pub(super) async fn narrowed(ctx: &SessionContext, searches: &[Search]) -> Result<Option<SessionContext>> {
-    let mut room = Room { bytes: MOST_BYTES, rows: FEW };
-    let Some(source) = room.read(ctx.table("source").await?).await? else { return Ok(None) };
-    room.rows = usize::MAX;
+    let Some(source) = read(ctx.table("source").await?, FEW, MOST_BYTES).await? else { return Ok(None) };
+    let mut room = MOST_BYTES - source.bytes;
     let mut held = BTreeMap::from([("source".to_owned(), source)]);
     let mut left: BTreeMap<&str, Vec<&Search>> = BTreeMap::new();
     for search in searches {
@@ -85,12 +85,21 @@ pub(super) async fn narrowed(ctx: &SessionContext, searches: &[Search]) -> Resul
     }
     while !left.is_empty() {
         let known = |search: &&Search| held.contains_key(&search.wanted_by);
-        let Some(mirror) = left.iter().find(|(_, all)| all.iter().all(known)).map(|(mirror, _)| *mirror) else {
+        let (ready, waiting): (BTreeMap<_, _>, _) = left.into_iter().partition(|(_, all)| all.iter().all(known));
+        if ready.is_empty() {
             return Err(DataFusionError::Internal("two mirrors wait for each other".to_owned()));
-        };
-        let searches = left.remove(mirror).unwrap_or_default();
-        let Some(narrow) = room.read(wanted(ctx, mirror, &searches, &held).await?).await? else { return Ok(None) };
-        held.insert(mirror.to_owned(), narrow);
+        }
+        left = waiting;
+        let mut frames = Vec::new();
+        for (mirror, searches) in &ready {
+            frames.push(wanted(ctx, mirror, searches, &held).await?);
+        }
+        let reading = frames.into_iter().map(|frame| read(frame, usize::MAX, room));
+        for (mirror, narrow) in ready.keys().zip(try_join_all(reading).await?) {
+            let Some(narrow) = narrow.filter(|narrow| narrow.bytes <= room) else { return Ok(None) };
+            room -= narrow.bytes;
+            held.insert((*mirror).to_owned(), narrow);
+        }
     }
     session(ctx, held).map(Some)
 }
@@ -99,33 +108,25 @@ pub(super) async fn narrowed(ctx: &SessionContext, searches: &[Search]) -> Resul
 struct Held {
     schema: SchemaRef,
     batches: Vec<RecordBatch>,
-}
-
-/// What may still be held.
-struct Room {
     bytes: usize,
-    rows: usize,
 }
 
-impl Room {
-    /// Reads `frame` to its end; `None` if that is too much.
-    async fn read(&mut self, frame: DataFrame) -> Result<Option<Held>> {
-        let schema = Arc::clone(frame.schema().inner());
-        let mut stream = frame.execute_stream().await?;
-        let mut batches = Vec::new();
-        while let Some(batch) = stream.try_next().await? {
-            let (bytes, rows) = (batch.get_array_memory_size(), batch.num_rows());
-            if bytes > self.bytes || rows > self.rows {
-                return Ok(None);
-            }
-            self.bytes -= bytes;
-            self.rows -= rows;
-            if rows > 0 {
-                batches.push(batch);
-            }
+/// Reads `frame` to its end; `None` if that is more than so many rows or bytes.
+async fn read(frame: DataFrame, most_rows: usize, most_bytes: usize) -> Result<Option<Held>> {
+    let mut held = Held { schema: Arc::clone(frame.schema().inner()), batches: Vec::new(), bytes: 0 };
+    let mut stream = frame.execute_stream().await?;
+    let mut rows = 0;
+    while let Some(batch) = stream.try_next().await? {
+        held.bytes += batch.get_array_memory_size();
+        rows += batch.num_rows();
+        if rows > most_rows || held.bytes > most_bytes {
+            return Ok(None);
         }
-        Ok(Some(Held { schema, batches }))
+        if batch.num_rows() > 0 {
+            held.batches.push(batch);
+        }
     }
+    Ok(Some(held))
 }
 
 /// The records of `mirror` that `searches` can find, with the columns that the statement reads.
@@ -168,12 +169,13 @@ async fn wanted(
 fn session(ctx: &SessionContext, held: BTreeMap<String, Held>) -> Result<SessionContext> {
     let state = ctx.state();
     let config = state.config().clone().with_create_default_catalog_and_schema(true).with_target_partitions(1);
+
     let state = SessionStateBuilder::new_from_existing(state)
         .with_config(config)
         .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()))
         .build();
     let session = SessionContext::new_with_state(state);
-    for (name, Held { schema, batches }) in held {
+    for (name, Held { schema, batches, .. }) in held {
         session.register_table(name, held_table(schema, batches, None)?)?;
     }
     Ok(session)
@@ -354,7 +356,6 @@ mod tests {
         ctx.deregister_table("source").unwrap();
         register(&ctx, "source", &[("Name", rows)]);
         assert!(narrowed(&ctx, &searches).await.unwrap().is_none());
-        let mut room = Room { bytes: 1_000, rows: usize::MAX };
-        assert!(room.read(ctx.table("persons").await.unwrap()).await.unwrap().is_none());
+        assert!(read(ctx.table("persons").await.unwrap(), usize::MAX, 1_000).await.unwrap().is_none());
     }
 }

@@ -203,7 +203,13 @@ impl Writer<'_> {
             true => "the lowest GSID counts".to_owned(),
             false => format!("these are the candidates, at most {CANDIDATES}"),
         };
-        self.script.first(format!("{name}_several"), format!("Of several records with one key {what}."), several);
+        let suspects = format!("{name}_suspects");
+        self.script.first_with(
+            &suspects,
+            format!("{name}_several"),
+            format!("Of several records with one key {what}."),
+            several,
+        );
         let payload: Vec<_> = index.payload.iter().map(|(alias, _)| format!(", a.{alias}")).collect();
         let nothing: Vec<_> = index.payload.iter().map(|(alias, _)| format!(", NULL AS {alias}")).collect();
         let (one, more) = match index.lowest {
@@ -248,7 +254,8 @@ impl Writer<'_> {
         let layout = self.layout;
         let keys = self.key_names();
         let shared = self.shared("rows", "mapped", &keys);
-        self.script.first(
+        self.script.first_with(
+            "rows_suspects",
             "ranked",
             "Of several rows with one key the newest counts, then the higher Id.",
             format!(
@@ -326,7 +333,7 @@ impl Writer<'_> {
         ));
 
         let shared = self.shared("rows", "mapped", &keys);
-        self.script.first("shared", "Persons that several rows are about.", shared);
+        self.script.first_with("rows_suspects", "shared", "Persons that several rows are about.", shared);
         self.script.step(
             "twins",
             "Those rows.",
@@ -343,7 +350,8 @@ impl Writer<'_> {
             ),
         );
         self.judge("twin_", "twin_ranked");
-        self.script.first(
+        self.script.first_with(
+            "shared",
             "twin_verdicts",
             "Of the accepted rows of one person the newest, then the higher Id, says what the person's own fields are.",
             format!(

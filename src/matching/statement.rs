@@ -13,6 +13,8 @@ struct Step {
     why: String,
     body: String,
     first: bool,
+    /// A table without whose rows this one has none either.
+    only_with: Option<String>,
 }
 
 /// A statement, step by step.
@@ -29,6 +31,8 @@ pub struct Table {
     pub name: String,
     /// What gives its rows.
     pub sql: String,
+    /// A table before it without whose rows this one has none either, so that it need not be asked.
+    pub(super) only_with: Option<String>,
 }
 
 impl Script {
@@ -38,12 +42,18 @@ impl Script {
 
     /// Adds a step.
     pub(super) fn step(&mut self, name: impl Into<String>, why: impl Into<String>, body: String) {
-        self.steps.push(Step { name: name.into(), why: why.into(), body, first: false });
+        self.steps.push(Step { name: name.into(), why: why.into(), body, first: false, only_with: None });
     }
 
     /// Adds a step that is worked out first.
     pub(super) fn first(&mut self, name: impl Into<String>, why: impl Into<String>, body: String) {
-        self.steps.push(Step { name: name.into(), why: why.into(), body, first: true });
+        self.steps.push(Step { name: name.into(), why: why.into(), body, first: true, only_with: None });
+    }
+
+    /// The same, of a step that has no rows unless `table` has some.
+    pub(super) fn first_with(&mut self, table: &str, name: impl Into<String>, why: impl Into<String>, body: String) {
+        let only_with = Some(table.to_owned());
+        self.steps.push(Step { name: name.into(), why: why.into(), body, first: true, only_with });
     }
 
     /// Sets what the statement gives.
@@ -62,6 +72,7 @@ impl Script {
         let tables = self.steps.iter().enumerate().filter(|(_, step)| step.first).map(|(at, step)| Table {
             name: step.name.clone(),
             sql: written(&needed(&self.steps[..at], &step.body), &step.why, &step.body),
+            only_with: step.only_with.clone(),
         });
         (tables.collect(), written(&needed(&self.steps, &self.last.1), &self.last.0, &self.last.1))
     }
