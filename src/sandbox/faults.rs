@@ -27,10 +27,13 @@
 //! Each sandbox adds effects of its own, which it takes where they belong; one that no handler takes has not fired.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::task::Context;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
@@ -45,16 +48,18 @@ use axum::http::HeaderValue;
 use axum::http::Method;
 use axum::http::StatusCode;
 use axum::http::header;
-use axum::middleware;
-use axum::middleware::Next;
 use axum::response::IntoResponse;
 use axum::response::Response;
 use axum::routing::delete;
 use axum::routing::get;
+use futures::future::BoxFuture;
+use futures::future::Either;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::json;
+use tower::Service;
+use tower::layer::layer_fn;
 
 use super::spoiled;
 
@@ -185,7 +190,8 @@ impl<E: Effect> Faults<E> {
             .route("/__sandbox/faults", get(list::<E>).post(arm::<E>).put(replace::<E>).delete(clear::<E>))
             .route("/__sandbox/faults/{id}", delete(disarm::<E>))
             .with_state(Arc::clone(self));
-        routes.layer(middleware::from_fn_with_state(Arc::clone(self), befall::<E>)).merge(control)
+        let faults = Arc::clone(self);
+        routes.layer(layer_fn(move |inner| Befallen { faults: Arc::clone(&faults), inner })).merge(control)
     }
 
     fn list(&self) -> MutexGuard<'_, List<E>> {
@@ -378,27 +384,65 @@ impl Answer {
     }
 }
 
-/// Lets what is armed happen to a call.
-async fn befall<E: Effect>(State(faults): State<Arc<Faults<E>>>, mut request: Request, next: Next) -> Response {
-    if request.uri().path().starts_with("/__sandbox/") {
-        return next.run(request).await;
+/// Routes to whose calls faults may happen.
+#[derive(Debug)]
+struct Befallen<E, S> {
+    faults: Arc<Faults<E>>,
+    inner: S,
+}
+
+impl<E, S: Clone> Clone for Befallen<E, S> {
+    fn clone(&self) -> Self {
+        Self { faults: Arc::clone(&self.faults), inner: self.inner.clone() }
     }
+}
+
+impl<E: Effect, S> Service<Request> for Befallen<E, S>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Either<S::Future, BoxFuture<'static, Result<Response, Infallible>>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        if self.faults.list().armed.is_empty() || request.uri().path().starts_with("/__sandbox/") {
+            return Either::Left(self.inner.call(request));
+        }
+        let other = self.inner.clone();
+        // The one that said it is ready is the one to call.
+        let inner = std::mem::replace(&mut self.inner, other);
+        Either::Right(Box::pin(befall(Arc::clone(&self.faults), request, inner)))
+    }
+}
+
+/// Lets what is armed happen to a call.
+async fn befall<E, S>(faults: Arc<Faults<E>>, mut request: Request, mut inner: S) -> Result<Response, Infallible>
+where
+    E: Effect,
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
     let (wire, due) = faults.due(&request);
     if let Some(due) = due {
         request.extensions_mut().insert(due);
     }
-    let Some((id, wire)) = wire else { return next.run(request).await };
+    let Some((id, wire)) = wire else { return inner.call(request).await };
     match &wire {
-        Wire::Answer(answer) => return answer.response(),
+        Wire::Answer(answer) => return Ok(answer.response()),
         Wire::Html(code) => {
-            return spoiled::html(StatusCode::from_u16(*code).unwrap_or(StatusCode::BAD_GATEWAY));
+            return Ok(spoiled::html(StatusCode::from_u16(*code).unwrap_or(StatusCode::BAD_GATEWAY)));
         }
-        Wire::CutBefore => return spoiled::cut(),
+        Wire::CutBefore => return Ok(spoiled::cut()),
         Wire::Delay(millis) => tokio::time::sleep(Duration::from_millis(*millis)).await,
         _ => {}
     }
-    let mut response = next.run(request).await;
-    match wire {
+    let mut response = inner.call(request).await?;
+    Ok(match wire {
         Wire::CutAfter => spoiled::cut(),
         Wire::CutHeaders => spoiled::part(response, Some(0), spoiled::End::Cut).await,
         Wire::CutBody(part) => spoiled::part(response, part.after, spoiled::End::Cut).await,
@@ -415,7 +459,7 @@ async fn befall<E: Effect>(State(faults): State<Arc<Faults<E>>>, mut request: Re
             response
         }
         Wire::Answer(_) | Wire::Html(_) | Wire::CutBefore | Wire::Delay(_) => response,
-    }
+    })
 }
 
 async fn list<E: Effect>(State(faults): State<Arc<Faults<E>>>) -> Response {

@@ -1,6 +1,9 @@
 //! What every call passes first: login, allow list, quota (gainsight-api §1 and §9); and the token endpoint.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::task::Context;
+use std::task::Poll;
 
 use axum::extract::Request;
 use axum::extract::State;
@@ -9,16 +12,19 @@ use axum::http::HeaderValue;
 use axum::http::Method;
 use axum::http::StatusCode;
 use axum::http::header;
-use axum::middleware::Next;
 use axum::response::IntoResponse;
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use futures::future::BoxFuture;
+use futures::future::Either;
 use serde_json::json;
+use tower::Service;
 
 use super::quota::Class;
 use super::reply::Reply;
 use super::switches::PeopleAsyncClass;
+use super::switches::Switches;
 use super::switches::TokenFailure;
 use super::tenant::Tenant;
 use super::tenant::lock;
@@ -47,40 +53,70 @@ fn class_of(method: &Method, path: &str, people_async: PeopleAsyncClass) -> Clas
     }
 }
 
-/// Lets a call pass or answers in the gateway's place.
-pub(super) async fn gate(State(tenant): State<Arc<Tenant>>, request: Request, next: Next) -> Response {
-    if let Err(reply) = login(&tenant, request.headers()) {
-        return reply.into_response();
+/// Routes behind the gate.
+#[derive(Debug, Clone)]
+pub(super) struct Gated<S> {
+    pub(super) tenant: Arc<Tenant>,
+    pub(super) inner: S,
+}
+
+impl<S> Service<Request> for Gated<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Either<S::Future, BoxFuture<'static, Result<Response, Infallible>>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
     }
-    let switches = tenant.switches();
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let switches = self.tenant.switches();
+        let class = class_of(request.method(), request.uri().path(), switches.people_async_class);
+        if let Some(response) = refusal(&self.tenant, &switches, class, request.headers()) {
+            return Either::Right(Box::pin(async { Ok(response) }));
+        }
+        let answer = self.inner.call(request);
+        if switches.failed_calls_count {
+            return Either::Left(answer);
+        }
+        let tenant = Arc::clone(&self.tenant);
+        Either::Right(Box::pin(async move {
+            let response = answer.await?;
+            if response.status().as_u16() >= 400 {
+                tenant.quota.give_back(class);
+            }
+            Ok(response)
+        }))
+    }
+}
+
+/// The answer in the gateway's place, unless it lets the call pass.
+fn refusal(tenant: &Tenant, switches: &Switches, class: Class, headers: &HeaderMap) -> Option<Response> {
+    if let Err(reply) = login(tenant, headers) {
+        return Some(reply.into_response());
+    }
     if !switches.address_allowed {
         let text = "IP Address does not lie in range of whitelisted ips";
-        return Reply::fail(StatusCode::FORBIDDEN, "GS_APIG_2402", text, b"null".to_vec()).into_response();
+        return Some(Reply::fail(StatusCode::FORBIDDEN, "GS_APIG_2402", text, b"null".to_vec()).into_response());
     }
-    let class = class_of(request.method(), request.uri().path(), switches.people_async_class);
-    if let Err(refused) = tenant.quota.take(class, tenant.clock.now().timestamp(), switches.failed_calls_count) {
-        let mut response = match class {
-            Class::Users => Reply::fail(StatusCode::TOO_MANY_REQUESTS, "GU_2400", "Too many request", b"null".to_vec()),
-            _ => Reply::Gateway {
-                status: StatusCode::TOO_MANY_REQUESTS,
-                code: "GS_APIG_2404",
-                text: "Too many requests",
-            },
-        }
-        .into_response();
-        if let Ok(value) = HeaderValue::from_str(&refused.limits) {
-            response.headers_mut().insert("x-ratelimit-limit", value);
-        }
-        if switches.retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(refused.wait));
-        }
-        return response;
+    let taken = tenant.quota.take(class, tenant.clock.now().timestamp(), switches.failed_calls_count);
+    let refused = taken.err()?;
+    let mut response = match class {
+        Class::Users => Reply::fail(StatusCode::TOO_MANY_REQUESTS, "GU_2400", "Too many request", b"null".to_vec()),
+        _ => Reply::Gateway { status: StatusCode::TOO_MANY_REQUESTS, code: "GS_APIG_2404", text: "Too many requests" },
     }
-    let response = next.run(request).await;
-    if !switches.failed_calls_count && response.status().as_u16() >= 400 {
-        tenant.quota.give_back(class);
+    .into_response();
+    if let Ok(value) = HeaderValue::from_str(&refused.limits) {
+        response.headers_mut().insert("x-ratelimit-limit", value);
     }
-    response
+    if switches.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(refused.wait));
+    }
+    Some(response)
 }
 
 /// The access key, or a token that has not ended.

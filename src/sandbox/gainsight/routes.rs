@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware;
 use axum::routing::get;
 use axum::routing::post;
 use axum::routing::put;
+use tower::layer::layer_fn;
 
 use super::bulk_export;
 use super::bulk_import;
 use super::control;
 use super::gate;
+use super::gate::Gated;
 use super::meta;
 use super::objects;
 use super::people;
@@ -22,6 +23,7 @@ use super::users;
 
 /// All routes of a tenant.
 pub(super) fn router(tenant: &Arc<Tenant>) -> Router {
+    let behind = Arc::clone(tenant);
     let api = Router::new()
         .route("/v1/data/objects/{object}", post(objects::insert).put(objects::update))
         .route("/v1/data/objects/{object}/", get(objects::no_id).delete(objects::no_id))
@@ -50,7 +52,7 @@ pub(super) fn router(tenant: &Arc<Tenant>) -> Router {
         .route("/v3/exports/data/bulk/status/{id}", get(bulk_export::status))
         .route("/v3/exports/data/bulk/chunk/{id}/{number}", get(bulk_export::chunk))
         .method_not_allowed_fallback(gate::nowhere)
-        .route_layer(middleware::from_fn_with_state(Arc::clone(tenant), gate::gate));
+        .route_layer(layer_fn(move |inner| Gated { tenant: Arc::clone(&behind), inner }));
     let open = Router::new()
         .route("/v1/users/m2m/oauth/token", post(gate::token))
         .route("/__sandbox/calls", get(control::calls))
