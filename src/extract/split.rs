@@ -20,6 +20,23 @@ impl Span {
     }
 }
 
+/// One column of scanned records.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ColumnSpans<'a> {
+    /// The cells of the records, one record after the other.
+    pub(super) cells: &'a [Span],
+    /// Cells of a record.
+    pub(super) width: usize,
+    pub(super) column: usize,
+}
+
+impl ColumnSpans<'_> {
+    #[inline]
+    pub(super) fn iter(&self) -> impl Iterator<Item = Span> + '_ {
+        self.cells.chunks_exact(self.width).map(|record| record[self.column])
+    }
+}
+
 /// What a scan found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scanned {

@@ -22,6 +22,7 @@ use datafusion::arrow::datatypes::TimestampMicrosecondType;
 use datafusion::arrow::error::ArrowError;
 
 use crate::extract::split;
+use crate::extract::split::ColumnSpans;
 use crate::extract::split::Span;
 
 use super::cells;
@@ -92,13 +93,13 @@ impl Texts {
     ///
     /// Most cells are shorter than [`WIDE`] bytes: copying that many, and letting the next cell overwrite what was too
     /// much, is several times as fast as a copy of just the right length.
-    fn push_all(&mut self, bytes: &[u8], cells: impl Iterator<Item = Span> + Clone, ids: Ids) -> Result<(), usize> {
+    fn push_all(&mut self, bytes: &[u8], cells: ColumnSpans<'_>, ids: Ids) -> Result<(), usize> {
         const WIDE: usize = 32;
         let mut at = self.bytes.len();
-        let most: usize = cells.clone().map(|span| (span.end - span.start).max(ID_LENGTH)).sum();
+        let most: usize = cells.iter().map(|span| (span.end - span.start).max(ID_LENGTH)).sum();
         self.bytes.resize(at + most + WIDE, 0);
         let mut scratch = Vec::new();
-        for (row, span) in cells.enumerate() {
+        for (row, span) in cells.iter().enumerate() {
             let length = span.end - span.start;
             let wide = bytes.get(span.start..span.start + WIDE).filter(|_| length <= WIDE && !span.doubled);
             let long = ids == Ids::Any || cells::is_id18(&bytes[span.start..span.end]);
@@ -185,24 +186,24 @@ impl Column {
     }
 
     /// Adds cells of `bytes` as [`Self::push`] does one by one; the number of the first that is no value of this column.
-    pub(super) fn push_all(&mut self, bytes: &[u8], cells: impl Iterator<Item = Span> + Clone) -> Result<(), usize> {
+    pub(super) fn push_all(&mut self, bytes: &[u8], cells: ColumnSpans<'_>) -> Result<(), usize> {
         let (texts, ids) = match &mut self.kind {
             Kind::Text(texts) => (texts, Ids::Any),
             Kind::Id(texts) => (texts, Ids::Only),
             Kind::Reference(texts) => (texts, Ids::Made),
             _ => {
                 let mut scratch = Vec::new();
-                for (row, span) in cells.enumerate() {
+                for (row, span) in cells.iter().enumerate() {
                     self.push(split::cell(bytes, span, &mut scratch)).ok_or(row)?;
                 }
                 return Ok(());
             }
         };
-        texts.push_all(bytes, cells.clone(), ids)?;
-        if cells.clone().any(Span::is_empty) {
-            cells.for_each(|span| self.nulls.append(!span.is_empty()));
+        texts.push_all(bytes, cells, ids)?;
+        if cells.iter().any(Span::is_empty) {
+            cells.iter().for_each(|span| self.nulls.append(!span.is_empty()));
         } else {
-            self.nulls.append_n_non_nulls(cells.count());
+            self.nulls.append_n_non_nulls(cells.iter().count());
         }
         Ok(())
     }

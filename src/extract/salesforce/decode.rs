@@ -13,6 +13,7 @@ use datafusion::arrow::datatypes::SchemaRef;
 use crate::error::Error;
 use crate::error::Result;
 use crate::extract::split;
+use crate::extract::split::ColumnSpans;
 use crate::extract::split::Scanned;
 use crate::extract::split::Span;
 
@@ -185,7 +186,7 @@ impl PageDecoder {
         let width = self.columns.len();
         let mut wrong: Option<(usize, usize)> = None;
         for (index, column) in self.columns.iter_mut().enumerate() {
-            let cells = self.cells.iter().skip(index).step_by(width).take(rows).copied();
+            let cells = ColumnSpans { cells: &self.cells[..rows * width], width, column: index };
             if let Err(row) = column.push_all(bytes, cells)
                 && wrong.is_none_or(|(first, _)| row < first)
             {
