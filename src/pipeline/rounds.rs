@@ -319,6 +319,7 @@ mod tests {
 
     use datafusion::arrow::array::ArrayRef;
     use datafusion::arrow::array::StringArray;
+    use datafusion::prelude::SessionConfig;
     use datafusion::prelude::SessionContext;
     use futures::TryStreamExt;
 
@@ -328,7 +329,7 @@ mod tests {
     type Row = (&'static str, &'static str, i64, i64, Option<i64>);
 
     fn family() -> Family {
-        Family::new(&SessionContext::new().runtime_env())
+        Family::new(&SessionContext::new_with_config(SessionConfig::new()).runtime_env())
     }
 
     fn batch(rows: &[Row]) -> RecordBatch {

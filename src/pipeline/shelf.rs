@@ -79,13 +79,14 @@ mod tests {
     use datafusion::arrow::array::ArrayRef;
     use datafusion::arrow::array::AsArray;
     use datafusion::arrow::array::StringArray;
+    use datafusion::prelude::SessionConfig;
     use datafusion::prelude::SessionContext;
 
     use super::*;
 
     #[tokio::test]
     async fn what_is_put_aside_comes_back_in_order_and_more_than_once() {
-        let session = SessionContext::new();
+        let session = SessionContext::new_with_config(SessionConfig::new());
         let mut shelf = Shelf::new(session.runtime_env());
         let long = "x".repeat(1 << 20);
         for number in 0..40 {
