@@ -131,7 +131,7 @@ impl Default for GainsightLimits {
             bulk_per_day: Some(100),
             users_per_hour: Some(100),
             users_per_day: Some(1_000),
-            concurrency: 8,
+            concurrency: 16,
         }
     }
 }

@@ -13,5 +13,6 @@
 //! * Dropping a stream stops its requests.
 
 pub mod gainsight;
+mod instants;
 pub mod salesforce;
 mod split;

@@ -51,9 +51,6 @@ use super::waiting::Wants;
 /// Two clocks may be so far apart without being noticed: the first look begins this long before the load did.
 const OVERLAP: TimeDelta = TimeDelta::seconds(3);
 
-/// Later looks go by the tenant's own times, which several of its machines may write.
-const OWN_OVERLAP: TimeDelta = TimeDelta::seconds(1);
-
 /// Keys of a lookup that somebody asks for, as numbers: a wrong yes costs a little room and no more.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Wanted {
@@ -178,8 +175,9 @@ impl Arrivals {
             let modified = modified.and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
             newest = newest.max(modified.and_then(max));
         }
+        // The next look begins in the second of the newest record: the tenant is asked by whole seconds of its own clock, and
+        // nothing was on its way when this look began.
         if let Some(newest) = newest.and_then(DateTime::from_timestamp_micros) {
-            let newest = newest - OWN_OVERLAP;
             self.since.entry(object.to_owned()).and_modify(|since| *since = newest.max(*since));
         }
         Ok(())

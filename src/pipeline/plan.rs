@@ -108,8 +108,10 @@ pub async fn plan_job(world: &World, job: &Job, samples: usize) -> Result<JobPla
 async fn plan_landed(world: &World, job: &Job, source: &LandedSource, samples: usize) -> Result<JobPlan> {
     let metadata = world.metadata(job).await?;
     let mirrors = mirror::refresh(world, job, &metadata, Refresh::Changes).await?;
-    let again = waiting::again(world, job, source, &mirrors).await?;
-    let candidates = candidates_of(source, waiting::all_anew(world, job, source)?, &again.ids);
+    let everything = waiting::all_anew(world, job, source)?;
+    let pending = waiting::list(world, job, source, everything)?;
+    let again = waiting::again(world, job, source, pending, &mirrors).await?;
+    let candidates = candidates_of(source, everything, &again.ids);
     let decision = Decision::prepare(world, job, &source.snapshot, &mirrors, candidates).await?;
     let soql = world.ledger.steps(Some(&source.run.id))?.into_iter().rev().find(|step| step.step == "extract");
     let mut plan = JobPlan {

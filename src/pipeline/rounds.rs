@@ -20,6 +20,9 @@ use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 
 use datafusion::arrow::array::Array;
 use datafusion::arrow::array::ArrayBuilder;
@@ -33,7 +36,6 @@ use datafusion::arrow::datatypes::Int64Type;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use futures::Stream;
 use futures::StreamExt;
-use futures::stream;
 
 use crate::error::Error;
 use crate::error::Result;
@@ -53,6 +55,7 @@ type Key = (usize, i64);
 /// Rows that wait for records of the same run, and the records that the run makes.
 #[derive(Debug)]
 pub(super) struct Family {
+    runtime: Arc<RuntimeEnv>,
     /// Keys of the records that are made or changed by the rows sent at once.
     sent: Vec<Key>,
     held: Waiting,
@@ -81,10 +84,7 @@ struct Waiting {
 pub(super) struct Rounds {
     /// How many rows each round has.
     pub(super) sizes: Vec<usize>,
-    /// The round of each held row.
-    round_of: Arc<Vec<u8>>,
-    held: Shelf,
-    followed: Shelf,
+    held: Arc<Mutex<Held>>,
     /// Whether the first round has a parent among the rows sent at once.
     pub(super) first_has_parents: bool,
     /// Held rows whose reference has to be set after the last round.
@@ -96,9 +96,23 @@ pub(super) struct Rounds {
     pub(super) wanted: BTreeMap<String, Wanted>,
 }
 
+/// What the shelves hold while round after round is taken from them.
+#[derive(Debug)]
+struct Held {
+    runtime: Arc<RuntimeEnv>,
+    rows: Shelf,
+    /// The round of each of these rows, with [`AGAIN`] where its reference has to be set afterwards.
+    round_of: Vec<u8>,
+    followed: Shelf,
+}
+
+/// Marks a row that is kept when its round has gone.
+const AGAIN: u8 = 0x80;
+
 impl Family {
     pub(super) fn new(runtime: &Arc<RuntimeEnv>) -> Self {
         Self {
+            runtime: Arc::clone(runtime),
             sent: Vec::new(),
             held: Waiting::default(),
             held_rows: Shelf::new(Arc::clone(runtime)),
@@ -203,20 +217,24 @@ impl Family {
             let generation = generations[row];
             let round = generation.min(last) - 1;
             first_has_parents |= round == 0 && self.held.of(row).iter().any(|(_, key)| sent(key));
-            if generation > last || circular.contains(&row) {
+            let again = generation > last || circular.contains(&row);
+            if again {
                 refer.insert(id.to_owned());
             }
             if sizes.len() <= round {
                 sizes.resize(round + 1, 0);
             }
             sizes[round] += 1;
-            round_of.push(u8::try_from(round).unwrap_or(u8::MAX));
+            round_of.push(u8::try_from(round).unwrap_or_default() | if again { AGAIN } else { 0 });
         }
         Rounds {
             sizes,
-            round_of: Arc::new(round_of),
-            held: self.held_rows,
-            followed: self.followed_rows,
+            held: Arc::new(Mutex::new(Held {
+                runtime: self.runtime,
+                rows: self.held_rows,
+                round_of,
+                followed: self.followed_rows,
+            })),
             first_has_parents,
             refer,
             follow,
@@ -227,22 +245,39 @@ impl Family {
 }
 
 impl Rounds {
-    /// The held rows of a round, as they were decided.
+    /// The held rows of a round, as they were decided. The rounds are taken in their order: what is left of the shelf after
+    /// one is put aside anew for the next, so that few rows are not looked for among all.
     pub(super) fn rows(&self, round: usize) -> impl Stream<Item = Result<RecordBatch>> + Send + use<> {
-        let (round_of, mut before) = (Arc::clone(&self.round_of), 0);
-        self.held.read().map(move |batch| {
+        let held = Arc::clone(&self.held);
+        let (rows, round_of) = {
+            let mut held = lock(&held);
+            let empty = Shelf::new(Arc::clone(&held.runtime));
+            (std::mem::replace(&mut held.rows, empty), std::mem::take(&mut held.round_of))
+        };
+        let mut before = 0;
+        rows.read().map(move |batch| {
             let batch = batch?;
-            let mine = &round_of[before..before + batch.num_rows()];
+            let marks = &round_of[before..before + batch.num_rows()];
             before += batch.num_rows();
-            let mask: BooleanArray = mine.iter().map(|one| Some(usize::from(*one) == round)).collect();
-            Ok(filter_record_batch(&batch, &mask)?)
+            let mine = |mark: &u8| usize::from(*mark & !AGAIN) == round;
+            let [now, later, again] = [
+                marks.iter().map(|mark| Some(mine(mark))).collect::<BooleanArray>(),
+                marks.iter().map(|mark| Some(!mine(mark))).collect(),
+                marks.iter().map(|mark| Some(mine(mark) && mark & AGAIN != 0)).collect(),
+            ];
+            if later.true_count() + again.true_count() > 0 {
+                let mut held = lock(&held);
+                held.rows.put(filter_record_batch(&batch, &later)?)?;
+                held.round_of.extend(marks.iter().filter(|mark| !mine(mark)));
+                held.followed.put(filter_record_batch(&batch, &again)?)?;
+            }
+            Ok(filter_record_batch(&batch, &now)?)
         })
     }
 
-    /// The rows on the shelves among `ids`.
+    /// The rows on the shelves among `ids`, after the last round.
     pub(super) fn of(&self, ids: Arc<HashSet<String>>) -> impl Stream<Item = Result<RecordBatch>> + Send + use<> {
-        let held = if self.refer.is_empty() { None } else { Some(self.held.read()) };
-        self.followed.read().chain(stream::iter(held).flatten()).map(move |batch| {
+        lock(&self.held).followed.read().map(move |batch| {
             let batch = batch?;
             let found = batch.column_by_name("source_id").and_then(|column| column.as_string_opt::<i32>());
             let found = found.ok_or_else(|| Error::bug("the verdicts have no text column `source_id`"))?;
@@ -250,6 +285,10 @@ impl Rounds {
             Ok(filter_record_batch(&batch, &mask)?)
         })
     }
+}
+
+fn lock(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Waiting {
@@ -399,6 +438,7 @@ mod tests {
         assert_eq!(circle.part(&rows).unwrap().num_rows(), 0);
         let rounds = circle.rounds();
         assert_eq!((rounds.sizes.iter().sum::<usize>(), rounds.refer.len(), rounds.first_has_parents), (3, 3, false));
+        assert_eq!(all(rounds.rows(0)).await.len(), 3);
         assert_eq!(all(rounds.of(Arc::new(rounds.refer.clone()))).await.len(), 3);
 
         // A line of `length` generations with so many rows in each.

@@ -93,17 +93,23 @@ pub(super) fn all_anew(world: &World, job: &Job, source: &LandedSource) -> Resul
     Ok(remapped && !source.run.full)
 }
 
+/// The rows that wait, as far as they are not all decided about anyway.
+pub(super) fn list(world: &World, job: &Job, source: &LandedSource, everything: bool) -> Result<Option<Vec<Pending>>> {
+    let all = source.run.full || everything;
+    if all { Ok(None) } else { world.ledger.pending(&job.name).map(Some) }
+}
+
 /// Chooses among the rows that wait.
 pub(super) async fn again(
     world: &World,
     job: &Job,
     source: &LandedSource,
+    pending: Option<Vec<Pending>>,
     mirrors: &BTreeMap<String, Snapshot>,
 ) -> Result<Again> {
-    if source.run.full || all_anew(world, job, source)? {
+    let Some(pending) = pending else {
         return Ok(Again { ids: StringArray::from(Vec::<&str>::new()), settled: None });
-    }
-    let pending = world.ledger.pending(&job.name)?;
+    };
     let come = match world.ledger.last_success(&job.name)? {
         Some(begun) if pending.iter().any(|row| !row.wants.is_empty()) => {
             let keys = lookup_keys(job, source, mirrors)?;

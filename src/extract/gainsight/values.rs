@@ -4,6 +4,8 @@ use chrono::DateTime;
 use chrono::NaiveDate;
 use chrono::NaiveDateTime;
 
+use crate::extract::instants;
+
 /// A decimal text at `scale`, rounded half away from zero.
 pub(super) fn decimal(text: &str, scale: u32) -> Option<i128> {
     let (negative, digits) = match text.as_bytes().first()? {
@@ -51,6 +53,10 @@ pub(super) fn day(text: &str) -> Option<i32> {
 /// Microseconds since 1970 of an instant in any of the forms seen (gainsight-api §2.5, §12 item 11); without an offset
 /// it is UTC.
 pub(super) fn instant(text: &str) -> Option<i64> {
+    // The form that nearly all have.
+    if let Some(micros) = instants::instant(text.as_bytes()) {
+        return Some(micros);
+    }
     if text.len() > 10 && text.as_bytes()[4] == b'-' {
         if let Ok(time) = DateTime::parse_from_rfc3339(text) {
             return Some(time.timestamp_micros());

@@ -223,7 +223,7 @@ fn a_new_project_reads_back_as_it_was_meant() {
     );
     let gainsight = &project.gainsight["gainsight"];
     assert_eq!(gainsight.auth, GainsightAuth::AccessKey(SecretRef::File(".sf2gs/secrets/gs_access_key".into())));
-    assert_eq!((gainsight.limits.sync_per_minute, gainsight.limits.concurrency), (None, 8));
+    assert_eq!((gainsight.limits.sync_per_minute, gainsight.limits.concurrency), (None, 16));
     assert!(!gainsight.people_async_is_bulk);
     assert_eq!(gainsight.bulk_login.as_deref(), Some("admin@example.com"));
     assert_eq!(gainsight.bulk_jobs["company"], BulkJob { id: "j1".into(), keys: vec!["SfdcAccountId".into()] });
