@@ -53,6 +53,7 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::dataframe::DataFrame;
@@ -61,6 +62,9 @@ use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::cast;
 use datafusion::physical_plan::collect;
 use datafusion::prelude::ident;
+use futures::StreamExt;
+use futures::TryStreamExt;
+use futures::stream;
 
 use crate::config::job::Job;
 use crate::config::job::OnMultiple;
@@ -139,22 +143,29 @@ impl MatchPlan {
         let few = hold::count(ctx, rows).await?.is_some_and(|rows| rows < hold::FEW);
         let narrowed = if few { narrow::narrowed(ctx, &self.searches).await? } else { None };
         let ctx = narrowed.as_ref().unwrap_or(ctx);
+        let mut left: Vec<&Table> = self.tables.iter().collect();
         let mut empty: Vec<&str> = Vec::new();
-        for table in &self.tables {
-            let frame = ctx.sql(&table.sql).await?;
-            let (schema, batches) = if table.only_with.as_deref().is_some_and(|other| empty.contains(&other)) {
-                (Arc::clone(frame.schema().inner()), Vec::new())
-            } else {
-                let task = ctx.task_ctx();
-                let plan = frame.create_physical_plan().await?;
-                (plan.schema(), collect(plan, task).await?)
-            };
-            if batches.iter().all(|batch| batch.num_rows() == 0) {
-                empty.push(&table.name);
+        while !left.is_empty() {
+            // Those that read none of the ones before them that are still to come; two at a time, as each has parts that one
+            // core does.
+            let (ready, later): (Vec<&Table>, Vec<&Table>) = left.iter().partition(|table| {
+                let mut before = left.iter().take_while(|other| other.name != table.name);
+                !before.any(|other| table.reads(&other.name))
+            });
+            let work = ready.iter().map(|table| {
+                let nothing = table.only_with.as_deref().is_some_and(|other| empty.contains(&other));
+                work_out(ctx, table, nothing)
+            });
+            let found: Vec<_> = stream::iter(work.collect::<Vec<_>>()).buffered(2).try_collect().await?;
+            for (table, (schema, batches)) in ready.into_iter().zip(found) {
+                if batches.iter().all(|batch| batch.num_rows() == 0) {
+                    empty.push(&table.name);
+                }
+                ctx.deregister_table(table.name.as_str())?;
+                let provider = narrow::held_table(schema, batches, Some(table.sql.clone()))?;
+                ctx.register_table(table.name.as_str(), provider)?;
             }
-            ctx.deregister_table(table.name.as_str())?;
-            let provider = narrow::held_table(schema, batches, Some(table.sql.clone()))?;
-            ctx.register_table(table.name.as_str(), provider)?;
+            left = later;
         }
         let state = if narrowed.is_some() { ctx.state() } else { hold::streaming(ctx.state()) };
         let query = state.create_logical_plan(&self.query).await?;
@@ -170,6 +181,17 @@ impl MatchPlan {
         let typed: Vec<Expr> = typed.collect();
         Ok(frame.select(typed)?)
     }
+}
+
+/// Runs what gives a table's rows; not where it has `nothing` to give.
+async fn work_out(ctx: &SessionContext, table: &Table, nothing: bool) -> Result<(SchemaRef, Vec<RecordBatch>)> {
+    let frame = ctx.sql(&table.sql).await?;
+    if nothing {
+        return Ok((Arc::clone(frame.schema().inner()), Vec::new()));
+    }
+    let task = ctx.task_ctx();
+    let plan = frame.create_physical_plan().await?;
+    Ok((plan.schema(), collect(plan, task).await?))
 }
 
 /// A column of the verdicts that goes to Gainsight.

@@ -35,6 +35,13 @@ pub struct Table {
     pub(super) only_with: Option<String>,
 }
 
+impl Table {
+    /// Whether its rows come from a table of that name.
+    pub(super) fn reads(&self, name: &str) -> bool {
+        names(&self.sql, name)
+    }
+}
+
 impl Script {
     pub(super) fn new(title: &str) -> Self {
         Self { title: comment(title), steps: Vec::new(), last: Default::default() }
