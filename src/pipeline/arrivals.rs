@@ -280,3 +280,90 @@ fn replaced(rows: &RecordBatch, name: &str, column: ArrayRef) -> Result<RecordBa
 fn text(rows: &RecordBatch, name: &str) -> Result<StringArray> {
     Ok(super::job::text(rows, name)?.as_string::<i32>().clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::job::TargetField;
+
+    fn texts(cells: &[Option<&str>]) -> StringArray {
+        StringArray::from(cells.to_vec())
+    }
+
+    /// A lookup of users by id, with these records, of which rows wait for the keys up to `5`.
+    fn arrivals(lowest: bool, records: &[(&str, &str)]) -> Arrivals {
+        let key = LookupKey {
+            field: TargetField { object: "gsuser".to_owned(), field: "Manager".to_owned() },
+            object: "gsuser".to_owned(),
+            key: "match_id(\"SfdcUserId\")".to_owned(),
+            columns: vec!["SfdcUserId".to_owned()],
+            lowest,
+        };
+        let mut wanted = Wanted::default();
+        wanted.add(&texts(&[Some("1"), Some("2"), None, Some("3"), Some("4"), Some("5")]));
+        let mut arrivals = Arrivals::new(vec![(key, wanted)], DateTime::UNIX_EPOCH);
+        for (key, gsid) in records {
+            arrivals.lookups[0].take(&texts(&[Some(key)]), &texts(&[Some(gsid)]));
+        }
+        arrivals
+    }
+
+    /// Rows that wait: id, key, own key.
+    fn rows(rows: &[(&str, &str, &str)]) -> RecordBatch {
+        let column = |cells: Vec<Option<&str>>| Arc::new(StringArray::from(cells)) as ArrayRef;
+        let all = |text: &'static str| column(vec![Some(text); rows.len()]);
+        let none = || column(vec![None; rows.len()]);
+        RecordBatch::try_from_iter_with_nullable([
+            ("source_id", column(rows.iter().map(|row| Some(row.0)).collect()), true),
+            ("verdict", all("insert"), true),
+            ("gsid", none(), true),
+            ("changed", none(), true),
+            ("unresolved", all("gsuser.Manager"), true),
+            ("set.gsuser.Manager", none(), true),
+            ("own.gsuser.Manager", column(rows.iter().map(|row| Some(row.2)).collect()), true),
+            ("wants.gsuser.Manager", column(rows.iter().map(|row| Some(row.1)).collect()), true),
+        ])
+        .unwrap()
+    }
+
+    fn cells(rows: &RecordBatch, name: &str) -> Vec<Option<String>> {
+        text(rows, name).unwrap().iter().map(|cell| cell.map(str::to_owned)).collect()
+    }
+
+    fn some(text: &str) -> Option<String> {
+        Some(text.to_owned())
+    }
+
+    #[test]
+    fn a_reference_is_given_where_one_record_has_the_key() {
+        let records = [("1", "B"), ("1", "B"), ("2", "D"), ("2", "C"), ("2", "E"), ("9", "X")];
+        let waiting = rows(&[("a", "1", "4"), ("b", "2", "5"), ("c", "3", "6")]);
+        for (lowest, of_two) in [(false, None), (true, some("C"))] {
+            let arrivals = arrivals(lowest, &records);
+            assert!(!arrivals.lookups[0].found.contains_key("9"), "nobody waits for it");
+            let complete = arrivals.complete(&waiting).unwrap();
+            assert_eq!(cells(&complete, "set.gsuser.Manager"), [some("B"), of_two.clone(), None]);
+            let still = of_two.is_none().then(|| "2".to_owned());
+            assert_eq!(cells(&complete, "wants.gsuser.Manager"), [None, still.clone(), some("3")]);
+            let open = still.map(|_| "gsuser.Manager".to_owned());
+            assert_eq!(cells(&complete, "unresolved"), [None, open, some("gsuser.Manager")]);
+        }
+    }
+
+    #[test]
+    fn a_written_row_is_updated_by_its_own_id_and_nobody_is_their_own_parent() {
+        let arrivals = arrivals(false, &[("1", "B"), ("2", "C"), ("4", "D")]);
+        let written =
+            rows(&[("a", "1", "4"), ("without a record", "1", "5"), ("itself", "2", "2"), ("orphan", "3", "4")]);
+        let mut waiting = Waiting::new();
+        let updates = arrivals.updates(&written, &mut waiting).unwrap();
+        assert_eq!(cells(&updates, "source_id"), [some("a")]);
+        assert_eq!(cells(&updates, "verdict"), [some("update")]);
+        assert_eq!(cells(&updates, "gsid"), [some("D")]);
+        assert_eq!(cells(&updates, "changed"), [some("gsuser.Manager")]);
+        assert_eq!(cells(&updates, "set.gsuser.Manager"), [some("B")]);
+        assert_eq!(waiting.keys().collect::<Vec<_>>(), ["itself", "orphan", "without a record"]);
+        assert_eq!(waiting["orphan"], ["gsuser.Manager\u{1f}3"]);
+        assert!(waiting["without a record"].is_empty(), "tried again each time");
+    }
+}
