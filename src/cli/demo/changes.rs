@@ -90,12 +90,13 @@ pub(super) async fn make(org: &RunningOrg, tenant: &RunningTenant, planted: &[Pl
     let visitor = Visitor::enter(org).await?;
     let planted: BTreeSet<&str> = planted.iter().map(|row| row.id.as_str()).collect();
 
+    let is_planted = |row: &Value| row.get("Id").and_then(Value::as_str).is_some_and(|id| planted.contains(id));
     let accounts = visitor.query("SELECT Id, Name FROM Account ORDER BY Id LIMIT 20").await?;
     let account = accounts
         .iter()
-        .find(|account| !planted.contains(text(account, "Id").as_str()))
+        .find(|account| !is_planted(account))
         .ok_or_else(|| Error::config("the demo needs at least one account").hint("use --accounts 10 or more"))?;
-    let (renamed_account, old_name) = (text(account, "Id"), text(account, "Name"));
+    let (renamed_account, old_name) = (text(account, "Id")?, text(account, "Name")?);
     let new_name = format!("{old_name} Global");
     let path = format!("/services/data/v62.0/sobjects/Account/{renamed_account}");
     visitor.request(Method::PATCH, &path, Some(json!({"Name": new_name}))).await?;
@@ -107,8 +108,8 @@ pub(super) async fn make(org: &RunningOrg, tenant: &RunningTenant, planted: &[Pl
         )
         .await?;
     let mut lone = Vec::new();
-    for contact in contacts.iter().filter(|contact| !planted.contains(text(contact, "Id").as_str())) {
-        let email = text(contact, "Email").replace('\\', "\\\\").replace('\'', "\\'");
+    for contact in contacts.iter().filter(|contact| !is_planted(contact)) {
+        let email = text(contact, "Email")?.replace('\\', "\\\\").replace('\'', "\\'");
         if visitor.count(&format!("SELECT COUNT() FROM Contact WHERE Email = '{email}'"), true).await? == 1 {
             lone.push(contact);
         }
@@ -119,13 +120,14 @@ pub(super) async fn make(org: &RunningOrg, tenant: &RunningTenant, planted: &[Pl
     let [moved, gone] = lone.as_slice() else {
         return Err(Error::config("the demo needs at least two contacts to edit").hint("use --contacts 20 or more"));
     };
-    let (moved_contact, deleted_contact) = (text(moved, "Id"), text(gone, "Id"));
+    let (moved_contact, deleted_contact) = (text(moved, "Id")?, text(gone, "Id")?);
     // Nobody at the new account may wait for the contact as a manager: that person's record would change as well.
     let mut elsewhere = None;
-    for account in accounts.iter().map(|account| text(account, "Id")).filter(|id| !planted.contains(id.as_str())) {
+    for account in accounts.iter().filter(|account| !is_planted(account)) {
+        let account = text(account, "Id")?;
         let waiting =
             format!("SELECT COUNT() FROM Contact WHERE ReportsToId = '{moved_contact}' AND AccountId = '{account}'");
-        if account != text(moved, "AccountId") && visitor.count(&waiting, false).await? == 0 {
+        if account != text(moved, "AccountId")? && visitor.count(&waiting, false).await? == 0 {
             elsewhere = Some(account);
             break;
         }
@@ -149,8 +151,8 @@ pub(super) async fn make(org: &RunningOrg, tenant: &RunningTenant, planted: &[Pl
                 "FirstName": "Zoë", "LastName": "O’Neill-Łukasiewicz", "Email": "zoe.oneill@newcomer.example",
                 "Username": "zoe.oneill@newcomer.example", "Alias": "zoneill", "TimeZoneSidKey": "Europe/Berlin",
                 "LocaleSidKey": "en_IE", "LanguageLocaleKey": "en_US", "EmailEncodingKey": "UTF-8", "IsActive": true,
-                "Title": "Customer Success Manager", "ManagerId": text(manager, "Id"),
-                "ProfileId": text(manager, "ProfileId"),
+                "Title": "Customer Success Manager", "ManagerId": text(manager, "Id")?,
+                "ProfileId": text(manager, "ProfileId")?,
             })),
         )
         .await?;
@@ -163,8 +165,9 @@ pub(super) async fn make(org: &RunningOrg, tenant: &RunningTenant, planted: &[Pl
     Ok(Edits { renamed_account, old_name, new_name, moved_contact, new_user, deleted_contact })
 }
 
-fn text(row: &Value, field: &str) -> String {
-    row.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
+fn text(row: &Value, field: &str) -> Result<String> {
+    let text = row.get(field).and_then(Value::as_str).map(str::to_owned);
+    text.ok_or_else(|| Error::bug(format!("the org gave an answer without `{field}`")))
 }
 
 /// Somebody who works in the org.
@@ -191,7 +194,7 @@ impl Visitor {
         let mut visitor = Self { client, url, token: String::new() };
         let request = visitor.client.post(visitor.at("/services/oauth2/token")?).form(&form);
         let answer = visitor.answer(request).await?;
-        visitor.token = text(&answer, "access_token");
+        visitor.token = text(&answer, "access_token")?;
         Ok(visitor)
     }
 
@@ -225,7 +228,8 @@ impl Visitor {
         let request =
             self.client.get(self.at("/services/data/v62.0/query")?).query(&[("q", soql)]).bearer_auth(&self.token);
         let answer = self.answer(request).await?;
-        Ok(answer.get("records").and_then(Value::as_array).cloned().unwrap_or_default())
+        let records = answer.get("records").and_then(Value::as_array).cloned();
+        records.ok_or_else(|| Error::bug("the org answered a query without a list of records"))
     }
 
     /// Counts the rows of a `COUNT()` query; with deleted ones, also those in the recycle bin.
