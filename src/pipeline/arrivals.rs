@@ -16,7 +16,6 @@ use std::hash::RandomState;
 use std::sync::Arc;
 
 use chrono::DateTime;
-use chrono::TimeDelta;
 use chrono::Utc;
 use datafusion::arrow::array::Array;
 use datafusion::arrow::array::ArrayRef;
@@ -45,11 +44,9 @@ use crate::extract::gainsight;
 use crate::extract::gainsight::Way;
 use crate::matching::LookupKey;
 
+use super::mirror::OWN_OVERLAP;
 use super::waiting::Waiting;
 use super::waiting::Wants;
-
-/// Two clocks may be so far apart without being noticed: the first look begins this long before the load did.
-const OVERLAP: TimeDelta = TimeDelta::seconds(3);
 
 /// Keys of a lookup that somebody asks for, as numbers: a wrong yes costs a little room and no more.
 #[derive(Debug, Default, Clone)]
@@ -118,7 +115,7 @@ impl Lookup {
 impl Arrivals {
     /// Nothing has come yet; the load begins at `begun`, on the tenant's clock.
     pub(super) fn new(lookups: Vec<(LookupKey, Wanted)>, begun: DateTime<Utc>) -> Self {
-        let since = lookups.iter().map(|(key, _)| (key.object.clone(), begun - OVERLAP)).collect();
+        let since = lookups.iter().map(|(key, _)| (key.object.clone(), begun - OWN_OVERLAP)).collect();
         let lookups = lookups.into_iter().map(|(key, wanted)| {
             let field = key.field.to_string();
             Lookup { key, field, wanted, found: HashMap::new() }

@@ -34,7 +34,7 @@ use super::world::World;
 const OVERLAP: TimeDelta = TimeDelta::seconds(10);
 /// The same where only our own answered writes are looked for: what is missed costs a reference until the next run, which
 /// reads the longer overlap. Two clocks may be three seconds apart without being noticed.
-const OWN_OVERLAP: TimeDelta = TimeDelta::seconds(3);
+pub(super) const OWN_OVERLAP: TimeDelta = TimeDelta::seconds(3);
 /// Share of a table's base that changes may reach before they are folded in.
 pub(super) const COMPACT_AT: f64 = 0.2;
 /// `record_delete_log` keeps 15 days (gainsight-api §2.6); one day is left as margin.
