@@ -202,10 +202,14 @@ impl From<DataFusionError> for Error {
         match error.find_root() {
             DataFusionError::ResourcesExhausted(_) => Self::new(ErrorKind::Config, error.to_string())
                 .hint("raise `[engine] memory_limit` in sf2gs.toml, or give the spill folder more room"),
-            DataFusionError::Plan(_)
-            | DataFusionError::SchemaError(..)
-            | DataFusionError::SQL(..)
-            | DataFusionError::NotImplemented(_) => Self::new(ErrorKind::Config, error.strip_backtrace()),
+            DataFusionError::SQL(wrong, _) => {
+                // The parser's error as a sentence, without the name of its type.
+                let said = wrong.to_string();
+                Self::new(ErrorKind::Config, said.replacen("sql parser error: ", "the SQL cannot be read: ", 1))
+            }
+            DataFusionError::Plan(_) | DataFusionError::SchemaError(..) | DataFusionError::NotImplemented(_) => {
+                Self::new(ErrorKind::Config, error.strip_backtrace())
+            }
             DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => {
                 Self::new(ErrorKind::Unavailable, error.strip_backtrace())
             }
@@ -238,6 +242,15 @@ mod tests {
         assert_eq!(back.kind(), ErrorKind::Integrity);
         assert_eq!(back.hint_text(), Some("run again"));
         assert_eq!(back.places(), [("object", "Account".to_owned())]);
+    }
+
+    #[test]
+    fn sql_that_cannot_be_read_is_told_as_a_sentence() {
+        let wrong = datafusion::sql::parser::DFParser::parse_sql("SELEC 1").unwrap_err();
+        let error = Error::from(wrong);
+        assert_eq!(error.kind(), ErrorKind::Config);
+        let said = error.message();
+        assert!(said.starts_with("the SQL cannot be read: ") && said.contains("Line: 1"), "{said}");
     }
 
     #[test]
