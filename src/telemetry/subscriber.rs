@@ -1,5 +1,7 @@
 //! Logs go to stderr; `SF2GS_LOG` filters them as `RUST_LOG` does elsewhere.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 use crate::error::Error;
@@ -31,7 +33,9 @@ pub fn init(verbosity: u8, format: LogFormat) -> Result<()> {
         })?,
         Err(_) => EnvFilter::new(default),
     };
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Colours are for people: a file or another program would get their codes.
+    let colours = std::io::stderr().is_terminal();
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => subscriber.with_target(false).try_init(),
         LogFormat::Json => subscriber.json().try_init(),
