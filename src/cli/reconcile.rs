@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::error::Error;
 use crate::error::Result;
-use crate::pipeline::{World, reconcile_job};
+use crate::pipeline::{World, reconcile_jobs};
 use crate::reconcile::Comparison;
 
 use super::output::{self, Format};
@@ -47,10 +47,6 @@ pub(super) async fn compare(world: &World, name: &str) -> Result<Vec<(String, Co
                 .hint("`sf2gs check` lists the jobs and chains of the project"));
         }
     };
-    let mut comparisons = Vec::new();
-    for name in names {
-        let comparison = reconcile_job(world, world.job(&name)?).await?;
-        comparisons.push((name, comparison));
-    }
-    Ok(comparisons)
+    let jobs = names.iter().map(|name| world.job(name)).collect::<Result<Vec<_>>>()?;
+    Ok(names.into_iter().zip(reconcile_jobs(world, &jobs).await?).collect())
 }

@@ -137,6 +137,18 @@ pub(super) fn cell<'a>(bytes: &'a [u8], span: Span, scratch: &'a mut Vec<u8>) ->
     scratch
 }
 
+/// The same of text that is known to be UTF-8. A border of cells is a border of characters: quotes, commas and line ends
+/// are single bytes.
+#[inline]
+pub(super) fn text<'a>(text: &'a str, span: Span, scratch: &'a mut String) -> &'a str {
+    let cell = text.get(span.start..span.end).unwrap_or_default();
+    if !span.doubled {
+        return cell;
+    }
+    *scratch = cell.replace("\"\"", "\"");
+    scratch
+}
+
 /// Adds a cell with its doubled quotes made single.
 fn add_single(mut quoted: &[u8], out: &mut Vec<u8>) {
     while let Some(found) = memchr::memchr(b'"', quoted) {

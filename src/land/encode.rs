@@ -4,19 +4,23 @@
 //! out by column: each thread takes the heaviest column that is left. What is held is one slab and the encoded pages of
 //! one row group.
 
-use std::collections::HashSet;
+use std::hash::BuildHasher;
+use std::hash::Hash;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::Mutex;
 
 use arrow::array::Array;
 use arrow::array::ArrayRef;
+use arrow::array::AsArray;
 use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
 use arrow::datatypes::SchemaRef;
 use arrow::row::RowConverter;
 use arrow::row::SortField;
 use bytes::Bytes;
+use datafusion::common::HashSet;
+use datafusion::common::hash_utils::RandomState;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowColumnWriter;
 use parquet::arrow::arrow_writer::ArrowRowGroupWriterFactory;
@@ -33,8 +37,7 @@ use parquet::schema::types::ColumnPath;
 use crate::error::Error;
 use crate::error::Result;
 
-/// What pages are compressed for. Columns whose values come in order are compressed for room in any case: it takes them
-/// next to no time.
+/// What pages are compressed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Codec {
     /// Time: LZ4 takes far less to write and to read than zstd, for files half as large again.
@@ -250,9 +253,6 @@ fn properties(schema: &SchemaRef, first: &[RecordBatch], threads: usize, codec: 
         if !look.repeated {
             builder = builder.set_column_dictionary_enabled(path.clone(), false);
         }
-        if look.ordered && *field.data_type() == DataType::Utf8 {
-            builder = builder.set_column_compression(path.clone(), small);
-        }
         // Of texts in no order, each row group has nearly the whole range: its least and greatest would rule out nothing,
         // and to find them costs two comparisons a value.
         if !look.ordered && *field.data_type() == DataType::Utf8 {
@@ -273,32 +273,48 @@ struct Look {
 
 impl Look {
     fn at(first: &[RecordBatch], field: usize) -> Self {
-        const SAMPLE: usize = 16_384;
+        const SAMPLE: usize = 8_192;
         let unknown = Self { repeated: true, ordered: true };
-        let mut seen = HashSet::new();
-        let (mut values, mut falls) = (0, 0);
+        let mut count = Count::default();
         for batch in first {
-            let left = SAMPLE.saturating_sub(values);
+            let left = SAMPLE.saturating_sub(count.values);
             if left == 0 {
                 break;
             }
             let column = batch.column(field);
             let column = column.slice(0, column.len().min(left));
+            if let Some(texts) = column.as_string_opt::<i32>() {
+                count.take(texts.iter().flatten());
+                continue;
+            }
             let Ok(converter) = RowConverter::new(vec![SortField::new(column.data_type().clone())]) else {
                 return unknown;
             };
             let Ok(rows) = converter.convert_columns(std::slice::from_ref(&column)) else { return unknown };
-            let mut before = None;
-            for (index, row) in rows.iter().enumerate() {
-                if column.is_valid(index) {
-                    values += 1;
-                    falls += usize::from(before.is_some_and(|before| row < before));
-                    before = Some(row);
-                    seen.insert(row.as_ref().to_vec());
-                }
-            }
+            count.take(rows.iter().enumerate().filter(|(index, _)| column.is_valid(*index)).map(|(_, row)| row));
         }
+        let Count { values, falls, seen } = count;
         Self { repeated: values < 1_024 || seen.len() * 2 < values, ordered: falls * 16 <= values }
+    }
+}
+
+/// Values, those among them that are less than the one before, and the different ones as numbers.
+#[derive(Debug, Default)]
+struct Count {
+    values: usize,
+    falls: usize,
+    seen: HashSet<u64>,
+}
+
+impl Count {
+    fn take<V: Ord + Hash>(&mut self, values: impl Iterator<Item = V>) {
+        let mut before = None;
+        for value in values {
+            self.values += 1;
+            self.seen.insert(RandomState::with_seed(0).hash_one(&value));
+            self.falls += usize::from(before.is_some_and(|before| value < before));
+            before = Some(value);
+        }
     }
 }
 

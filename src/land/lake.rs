@@ -20,6 +20,7 @@ use crate::land::commit::Commit;
 use crate::land::encode::Codec;
 use crate::land::log::Appended;
 use crate::land::log::Entry;
+use crate::land::log::Known;
 use crate::land::log::Log;
 use crate::land::log::State;
 use crate::land::log::unsigned;
@@ -37,6 +38,7 @@ const ATTEMPTS: usize = 20;
 pub struct Lake {
     pub(crate) place: Place,
     pub(crate) clock: Clock,
+    known: Known,
 }
 
 impl Lake {
@@ -47,12 +49,12 @@ impl Lake {
         if place.url.scheme() == "s3" {
             store::check_conditional_put(&place).await?;
         }
-        Ok(Self { place, clock: Clock::system() })
+        Ok(Self { place, clock: Clock::system(), known: Known::default() })
     }
 
     /// A lake on a store of the caller's; `url` names it, such as `memory:///lake`.
     pub fn on(url: &str, store: Arc<dyn ObjectStore>) -> Result<Self> {
-        Ok(Self { place: store::on(url, store)?, clock: Clock::system() })
+        Ok(Self { place: store::on(url, store)?, clock: Clock::system(), known: Known::default() })
     }
 
     /// The same lake with another clock.
@@ -172,7 +174,7 @@ impl Lake {
     }
 
     pub(crate) fn log(&self, table: &TableName) -> Result<Log> {
-        Log::open(&self.place, table)
+        Log::open(&self.place, table, &self.known)
     }
 
     pub(crate) fn folder(&self, table: &TableName) -> Path {

@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use std::collections::HashSet;
 use std::future::ready;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 
 use arrow::datatypes::SchemaRef;
 use deltalake::DeltaTable;
@@ -64,6 +66,21 @@ const REMEMBERED: &str = "interval 90 days";
 pub(crate) struct Log {
     table: TableName,
     store: LogStoreRef,
+    known: Known,
+}
+
+/// The newest states that this process has seen: of a log that has been read, only what is new is read again.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Known(Arc<Mutex<HashMap<TableName, State>>>);
+
+impl Known {
+    fn get(&self, table: &TableName) -> Option<State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(table).cloned()
+    }
+
+    fn set(&self, table: &TableName, state: &State) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(table.clone(), state.clone());
+    }
 }
 
 /// What a log says at one version.
@@ -101,7 +118,7 @@ pub(crate) enum Appended {
 }
 
 impl Log {
-    pub(crate) fn open(place: &Place, table: &TableName) -> Result<Self> {
+    pub(crate) fn open(place: &Place, table: &TableName, known: &Known) -> Result<Self> {
         let url = place
             .url
             .join(&format!("{}/{}/", table.connection, table.table))
@@ -109,19 +126,45 @@ impl Log {
         let folder = place.prefix.clone().join(table.connection.as_str()).join(table.table.as_str());
         let inside = Arc::new(PrefixStore::new(Arc::clone(&place.root), folder));
         let store = default_logstore(inside, Arc::clone(&place.root), &url, &StorageConfig::default());
-        Ok(Self { table: table.clone(), store })
+        Ok(Self { table: table.clone(), store, known: known.clone() })
     }
 
     /// The state at `version`, or at the newest; `None` if there is no table.
     pub(crate) async fn load(&self, version: Option<u64>) -> Result<Option<State>> {
+        if version.is_none()
+            && let Some(state) = self.newer(self.known.get(&self.table)).await
+        {
+            return state.map(Some);
+        }
         match DeltaTableState::try_new(self.store.as_ref(), version).await {
-            Ok(delta) => Ok(Some(State::read(&self.table, delta)?)),
+            Ok(delta) => {
+                let state = State::read(&self.table, delta)?;
+                if version.is_none() {
+                    self.known.set(&self.table, &state);
+                }
+                Ok(Some(state))
+            }
             Err(DeltaTableError::NotATable(_)) => Ok(None),
             Err(error) => match self.store.is_delta_table_location().await {
                 Ok(false) => Ok(None),
                 _ => Err(self.failed("read", error)),
             },
         }
+    }
+
+    /// A state that is known, brought up to date; `None` if there is none, or if it cannot be: then all is read anew.
+    async fn newer(&self, known: Option<State>) -> Option<Result<State>> {
+        let known = known?;
+        let mut delta = known.delta.clone();
+        delta.update(self.store.as_ref(), None).await.ok()?;
+        if i64::try_from(delta.version()) == Ok(known.version) {
+            // No later entry, and this one is still there: the table was not dropped meanwhile.
+            let entry = self.store.read_commit_entry(delta.version()).await;
+            return entry.is_ok_and(|entry| entry.is_some()).then_some(Ok(known));
+        }
+        let state = State::read(&self.table, delta);
+        state.iter().for_each(|state| self.known.set(&self.table, state));
+        Some(state)
     }
 
     /// The newest version of the application's transactions.
@@ -162,6 +205,7 @@ impl Log {
             Ok(done) => {
                 let state = State::read(&self.table, done.snapshot())?;
                 self.checkpoint(&state).await;
+                self.known.set(&self.table, &state);
                 Ok(Appended::Done(Box::new(state)))
             }
             // Whatever went wrong, the entry decides: ours (the answer was lost), another's, or none.

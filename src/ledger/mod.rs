@@ -53,7 +53,7 @@ pub use chunks::{Chunk, NewChunk};
 pub use leases::{Lease, LeaseInfo};
 pub use listing::RunFilter;
 pub use mirrors::MirrorState;
-pub use pending::{Pending, PendingChange, PendingOf, Watermark, WatermarkOf};
+pub use pending::{Pending, PendingChange, PendingList, PendingOf, Watermark, WatermarkOf, key_text};
 pub use progress::{Landed, Step};
 pub use remote_jobs::RemoteJob;
 pub use runs::{ChainRun, Counters, NewRun, Outcome, Run, RunStatus};

@@ -28,6 +28,10 @@ use datafusion::physical_plan::statistics::StatisticsContext;
 /// Below this many rows the mirrors are narrowed instead.
 pub(super) const FEW: usize = 50_000;
 
+/// Bytes of rows that wait before a join until what it holds is there. One thread fills a held side: with the rows asked
+/// for early, the joins below fill theirs at the same time.
+const AHEAD: usize = 1 << 20;
+
 /// How many rows `source` has, as far as it is `told` or the tables' statistics know.
 pub(super) async fn count(ctx: &SessionContext, told: Option<usize>) -> Result<Option<usize>> {
     if told.is_some() {
@@ -46,6 +50,7 @@ pub(super) fn streaming(state: SessionState) -> SessionState {
     optimizer.join_reordering = false;
     optimizer.hash_join_single_partition_threshold = usize::MAX;
     optimizer.hash_join_single_partition_threshold_rows = usize::MAX;
+    config.options_mut().execution.hash_join_buffering_capacity = AHEAD;
     let mut rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> = vec![Arc::new(HoldRight)];
     rules.extend(state.physical_optimizers().iter().cloned());
     SessionStateBuilder::new_from_existing(state).with_config(config).with_physical_optimizer_rules(rules).build()

@@ -9,10 +9,8 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
-use std::collections::HashMap;
-use std::collections::HashSet;
 use std::hash::BuildHasher;
-use std::hash::RandomState;
+use std::ops::Range;
 use std::sync::Arc;
 
 use chrono::DateTime;
@@ -32,6 +30,9 @@ use datafusion::arrow::compute::nullif;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::datatypes::TimestampMicrosecondType;
 use datafusion::common::DFSchema;
+use datafusion::common::HashMap;
+use datafusion::common::HashSet;
+use datafusion::common::hash_utils::RandomState;
 use datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
 
@@ -48,21 +49,83 @@ use super::mirror::OWN_OVERLAP;
 use super::waiting::Waiting;
 use super::waiting::Wants;
 
+/// Numbers the keys, the same in every list.
+const NUMBERS: RandomState = RandomState::with_seed(0);
+
 /// Keys of a lookup that somebody asks for, as numbers: a wrong yes costs a little room and no more.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Wanted {
-    hasher: RandomState,
     numbers: HashSet<u64>,
 }
 
 impl Wanted {
     /// Adds all keys of a column.
     pub(super) fn add(&mut self, keys: &StringArray) {
-        self.numbers.extend(keys.iter().flatten().map(|key| self.hasher.hash_one(key)));
+        self.numbers.extend(keys.iter().flatten().map(number));
+    }
+}
+
+fn number(key: &str) -> u64 {
+    NUMBERS.hash_one(key)
+}
+
+/// Records by key, their texts one behind the other: millions of them come and go, and each alone would be allocated twice.
+#[derive(Debug, Default)]
+struct Found {
+    texts: String,
+    records: Vec<Record>,
+    /// The last record of each number; those before it with the same number are linked.
+    last: HashMap<u64, usize>,
+}
+
+#[derive(Debug)]
+struct Record {
+    key: Range<usize>,
+    /// `None`: several records have the key.
+    gsid: Option<Range<usize>>,
+    before: Option<usize>,
+}
+
+impl Found {
+    fn place(&self, number: u64, key: &str) -> Option<usize> {
+        let mut place = self.last.get(&number).copied();
+        while let Some(record) = place.map(|place| &self.records[place])
+            && self.texts[record.key.clone()] != *key
+        {
+            place = record.before;
+        }
+        place
     }
 
-    fn has(&self, key: &str) -> bool {
-        self.numbers.contains(&self.hasher.hash_one(key))
+    /// The record that has the key; `Some(None)` if several have.
+    fn get(&self, key: &str) -> Option<Option<&str>> {
+        let record = &self.records[self.place(number(key), key)?];
+        Some(record.gsid.clone().map(|gsid| &self.texts[gsid]))
+    }
+
+    /// Adds a record. Of several with one key the one with the lowest id counts, or else none.
+    fn add(&mut self, number: u64, key: &str, gsid: &str, lowest: bool) {
+        let Some(place) = self.place(number, key) else {
+            let record = Record {
+                key: self.keep(key),
+                gsid: Some(self.keep(gsid)),
+                before: self.last.insert(number, self.records.len()),
+            };
+            self.records.push(record);
+            return;
+        };
+        let known = self.records[place].gsid.clone().map(|known| &self.texts[known]);
+        // The same record may be seen in two looks.
+        if known.is_none_or(|known| known == gsid) || (lowest && known < Some(gsid)) {
+            return;
+        }
+        self.records[place].gsid = lowest.then(|| self.keep(gsid));
+    }
+
+    fn keep(&mut self, text: &str) -> Range<usize> {
+        let from = self.texts.len();
+        self.texts.push_str(text);
+        from..self.texts.len()
     }
 }
 
@@ -80,25 +143,16 @@ struct Lookup {
     /// `company_person.Manager`
     field: String,
     wanted: Wanted,
-    /// `None`: several records have the key.
-    found: HashMap<Box<str>, Option<Box<str>>>,
+    found: Found,
 }
 
 impl Lookup {
     fn take(&mut self, keys: &StringArray, gsids: &StringArray) {
         for (key, gsid) in keys.iter().zip(gsids) {
             let (Some(key), Some(gsid)) = (key, gsid) else { continue };
-            if !self.wanted.has(key) {
-                continue;
-            }
-            let Some(known) = self.found.get_mut(key) else {
-                self.found.insert(key.into(), Some(gsid.into()));
-                continue;
-            };
-            // The same record may be seen in two looks.
-            if known.as_deref().is_some_and(|known| known != gsid) {
-                let first = known.take().filter(|_| self.key.lowest);
-                *known = first.map(|first| if *first < *gsid { first } else { gsid.into() });
+            let number = number(key);
+            if self.wanted.numbers.contains(&number) {
+                self.found.add(number, key, gsid, self.key.lowest);
             }
         }
     }
@@ -108,7 +162,7 @@ impl Lookup {
         if keys.is_null(row) {
             return None;
         }
-        self.found.get(keys.value(row))?.as_deref()
+        self.found.get(keys.value(row))?
     }
 }
 
@@ -118,7 +172,7 @@ impl Arrivals {
         let since = lookups.iter().map(|(key, _)| (key.object.clone(), begun - OWN_OVERLAP)).collect();
         let lookups = lookups.into_iter().map(|(key, wanted)| {
             let field = key.field.to_string();
-            Lookup { key, field, wanted, found: HashMap::new() }
+            Lookup { key, field, wanted, found: Found::default() }
         });
         Self { lookups: lookups.collect(), since }
     }
@@ -337,7 +391,7 @@ mod tests {
         let waiting = rows(&[("a", "1", "4"), ("b", "2", "5"), ("c", "3", "6")]);
         for (lowest, of_two) in [(false, None), (true, some("C"))] {
             let arrivals = arrivals(lowest, &records);
-            assert!(!arrivals.lookups[0].found.contains_key("9"), "nobody waits for it");
+            assert!(arrivals.lookups[0].found.get("9").is_none(), "nobody waits for it");
             let complete = arrivals.complete(&waiting).unwrap();
             assert_eq!(cells(&complete, "set.gsuser.Manager"), [some("B"), of_two.clone(), None]);
             let still = of_two.is_none().then(|| "2".to_owned());

@@ -18,7 +18,7 @@ use crate::connect::gainsight::ObjectMetadata;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
-use crate::ledger::{Counters, Lease, Outcome, PendingChange, RunStatus, Watermark};
+use crate::ledger::{Counters, Lease, Outcome, PendingChange, PendingList, RunStatus, Watermark};
 use crate::load;
 use crate::load::{LoadContext, Loaded, Reject, Stage};
 use crate::telemetry::checkpoint;
@@ -173,7 +173,7 @@ async fn decide_and_load(world: &World, job: &Job, source: &LandedSource) -> Res
     load::await_open_chunks(&client, &world.ledger, &source.run.id).await?;
     let everything = waiting::all_anew(world, job, source)?;
     let pending = waiting::list(world, job, source, everything)?;
-    if source.landed.rows == 0 && !everything && pending.as_ref().is_none_or(Vec::is_empty) {
+    if source.landed.rows == 0 && !everything && pending.as_ref().is_none_or(PendingList::is_empty) {
         // Nothing to decide: the tenant need not be asked what it holds.
         world.ledger.record_step(&source.run.id, "load", 0, &serde_json::json!({}))?;
         return Ok(Done::default());
@@ -196,7 +196,7 @@ async fn decide_and_load(world: &World, job: &Job, source: &LandedSource) -> Res
     let sending = Sending { world, job, run: &source.run.id, metadata: &metadata };
     let verdicts = decision.stream().await?;
     let schema = verdicts.schema();
-    let (first, mut passing) = sending.send("load", rows, verdicts, &decision, passing).await?;
+    let (first, mut passing) = sending.send("load", rows, verdicts, passing).await?;
     let family = passing.family.take().unwrap_or_else(|| Family::new(&decision.session.runtime_env()));
     let held = family.held();
     let mut rounds = family.rounds();
@@ -207,23 +207,34 @@ async fn decide_and_load(world: &World, job: &Job, source: &LandedSource) -> Res
     let mut total = Sent::default();
     let mut refer = Waiting::new();
     total.take(first, |id| !rounds.hopeless.contains(id), &mut refer);
-    for (number, rows) in rounds.sizes.iter().enumerate() {
-        if number > 0 || rounds.first_has_parents {
-            arrivals.read(&client, &decision.session, &metadata).await?;
+    // Most rejects are known by now: their input is looked up while the rows that follow are on their way.
+    let known = std::mem::take(&mut total.rejects);
+    let storing = store_rejects(world, &source.run.id, &job.name, &decision, &known);
+    let following = async {
+        for (number, rows) in rounds.sizes.iter().enumerate() {
+            if number > 0 || rounds.first_has_parents {
+                arrivals.read(&client, &decision.session, &metadata).await?;
+            }
+            let what = format!("load of those whose parents are there, {} of {}", number + 1, rounds.sizes.len());
+            let come = Arc::new(arrivals);
+            let complete = Arc::clone(&come);
+            let held = rounds.rows(number).and_then(move |batch| std::future::ready(complete.complete(&batch)));
+            let held = verdicts_of(&schema, held);
+            let sent;
+            (sent, passing) = sending.send(&what, *rows as u64, held, passing).await?;
+            arrivals =
+                Arc::into_inner(come).ok_or_else(|| Error::bug("rows of a round are on their way after its end"))?;
+            total.take(sent, |id| rounds.refer.contains(id), &mut refer);
         }
-        let what = format!("load of those whose parents are there, {} of {}", number + 1, rounds.sizes.len());
-        let come = Arc::new(arrivals);
-        let complete = Arc::clone(&come);
-        let held = rounds.rows(number).and_then(move |batch| std::future::ready(complete.complete(&batch)));
-        let held = verdicts_of(&schema, held);
-        let sent;
-        (sent, passing) = sending.send(&what, *rows as u64, held, &decision, passing).await?;
-        arrivals = Arc::into_inner(come).ok_or_else(|| Error::bug("rows of a round are on their way after its end"))?;
-        total.take(sent, |id| rounds.refer.contains(id), &mut refer);
+        Ok((arrivals, passing))
+    };
+    let ((), (mut arrivals, passing)) = futures::future::try_join(storing, following).await?;
+    let storing = store_rejects(world, &source.run.id, &job.name, &decision, &total.rejects);
+    match passing.log {
+        Some(log) => futures::future::try_join(storing, log.commit(world)).await.map(drop)?,
+        None => storing.await?,
     }
-    if let Some(log) = passing.log {
-        log.commit(world).await?;
-    }
+    total.rejects.extend(known);
     let live = source.landed.rows - source.landed.deleted;
     let mut done = Done {
         counters: Counters {
@@ -295,7 +306,7 @@ async fn references(
     let (loaded, ..) = sending.load(updates, Passing::default()).await?;
     world.reporter.end(&job.name, "references", &format!("{} set", loaded.updated));
     // The rows themselves are written and counted; that a reference was refused is told all the same.
-    store_rejects(world, sending.run, &job.name, decision, loaded.rejects.iter()).await?;
+    store_rejects(world, sending.run, &job.name, decision, &loaded.rejects).await?;
     Ok(loaded.updated)
 }
 
@@ -370,16 +381,15 @@ struct Sending<'a> {
 }
 
 impl Sending<'_> {
-    /// Sends verdicts, and stores the rejects among them with their input.
+    /// Sends verdicts.
     async fn send(
         &self,
         step: &str,
         rows: u64,
         verdicts: SendableRecordBatchStream,
-        decision: &Decision,
         passing: Passing,
     ) -> Result<((Loaded, Watched), Passing)> {
-        let Self { world, job, run, .. } = *self;
+        let Self { world, job, .. } = *self;
         world.reporter.begin(&job.name, step, Some(rows));
         let (loaded, watched, passing) = self.load(verdicts, passing).await?;
         let rejected = watched.rejects.len() + loaded.rejects.len();
@@ -391,7 +401,6 @@ impl Sending<'_> {
                 loaded.inserted, loaded.updated, loaded.unchanged
             ),
         );
-        store_rejects(world, run, &job.name, decision, watched.rejects.iter().chain(&loaded.rejects)).await?;
         Ok(((loaded, watched), passing))
     }
 
@@ -519,7 +528,7 @@ async fn second_pass(sending: &Sending<'_>, source: &LandedSource, ids: &StringA
     let (loaded, watched, _) = sending.load(decision.stream().await?, Passing::default()).await?;
     world.reporter.end(&job.name, "references", &format!("{} set", loaded.updated));
     // The rows themselves are written and counted; that a reference was refused is told all the same.
-    store_rejects(world, sending.run, &job.name, &decision, loaded.rejects.iter()).await?;
+    store_rejects(world, sending.run, &job.name, &decision, &loaded.rejects).await?;
     let mut unresolved = watched.waiting;
     unresolved.extend(watched.self_references);
     Ok((loaded.updated, unresolved))

@@ -58,13 +58,19 @@ pub(super) fn table_of(connection: &str, object: &str) -> Result<TableName> {
 
 /// Which mirrors are brought up to date, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refresh {
+pub(super) enum Refresh<'a> {
     /// All, by what has changed since the last look.
     Changes,
     /// Those of the objects that the job writes, by what has changed; the others stay as they are.
     OwnWrites,
-    /// All, read whole.
-    Whole,
+    /// All, read whole; but by what has changed where that was done just now.
+    Whole { but: &'a BTreeSet<String> },
+}
+
+impl Refresh<'_> {
+    fn is_whole(self, object: &str) -> bool {
+        matches!(self, Self::Whole { but } if !but.contains(object))
+    }
 }
 
 /// Brings the mirrors of the objects in `metadata` up to date and returns them.
@@ -72,7 +78,7 @@ pub(super) async fn refresh(
     world: &World,
     job: &Job,
     metadata: &BTreeMap<String, Arc<ObjectMetadata>>,
-    how: Refresh,
+    how: Refresh<'_>,
 ) -> Result<BTreeMap<String, Snapshot>> {
     let client = world.gainsight(&job.gainsight).await?;
     world.reporter.begin(&job.name, "mirror", None);
@@ -134,7 +140,7 @@ async fn plan<'a>(
     connection: &'a str,
     object: &'a str,
     metadata: &'a ObjectMetadata,
-    how: Refresh,
+    how: Refresh<'_>,
 ) -> Result<Plan<'a>> {
     let table = table_of(connection, object)?;
     let wanted = fields_of(world, connection, object);
@@ -143,7 +149,7 @@ async fn plan<'a>(
     let known = world.lake.snapshot(&table).await?;
     let since = state
         .as_ref()
-        .filter(|state| how != Refresh::Whole && wanted.iter().all(|field| state.fields.contains(field)))
+        .filter(|state| !how.is_whole(object) && wanted.iter().all(|field| state.fields.contains(field)))
         .filter(|state| started - state.refreshed_until < DELETE_LOG_REACH)
         .map(|state| state.refreshed_until - if how == Refresh::OwnWrites { OWN_OVERLAP } else { OVERLAP })
         .filter(|_| known.is_some());

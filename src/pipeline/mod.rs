@@ -36,7 +36,7 @@ pub use chain::run_chain;
 pub use job::{RunOptions, run_job};
 pub use online::check_online;
 pub use plan::{Difference, JobPlan, Sample, plan_job};
-pub use recheck::reconcile_job;
+pub use recheck::reconcile_jobs;
 pub use report::{ChainReport, JobReport};
 pub use tables::query_session;
 pub use world::{Patience, World};

@@ -1,6 +1,7 @@
 //! Reconciliation of a job: both sides read whole and fresh, so that it also proves the incremental runs complete.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::arrow::array::StringArray;
@@ -24,14 +25,50 @@ use super::pour::pour;
 use super::source::deleted_mask;
 use super::world::World;
 
-/// Compares both sides of `job`. Nothing is written to either.
-pub async fn reconcile_job(world: &World, job: &Job) -> Result<Comparison> {
+/// Compares both sides of each of `jobs`. Nothing is written to either. A Gainsight object that several of them use is
+/// read whole once, and by its changes for the others; the next job is read while one is compared.
+pub async fn reconcile_jobs(world: &World, jobs: &[&Job]) -> Result<Vec<Comparison>> {
+    let mut comparisons = Vec::with_capacity(jobs.len());
+    let mut whole = BTreeMap::new();
+    let Some(first) = jobs.first() else { return Ok(comparisons) };
+    let mut read = read_both(world, first, &mut whole).await?;
+    for (index, job) in jobs.iter().enumerate() {
+        let reading = async {
+            match jobs.get(index + 1) {
+                Some(next) => read_both(world, next, &mut whole).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let (comparison, next) = futures::future::try_join(compare(world, job, &read), reading).await?;
+        comparisons.push(comparison);
+        let Some(next) = next else { break };
+        read = next;
+    }
+    Ok(comparisons)
+}
+
+/// Both sides of a job, as they are landed.
+struct BothSides {
+    source: Snapshot,
+    /// The source's cursor column.
+    cursor: Option<String>,
+    mirrors: BTreeMap<String, Snapshot>,
+    metadata: BTreeMap<String, Arc<ObjectMetadata>>,
+}
+
+/// Reads both sides of `job`. `whole` names the objects of each connection that have been read whole.
+async fn read_both(world: &World, job: &Job, whole: &mut BTreeMap<String, BTreeSet<String>>) -> Result<BothSides> {
+    let whole = whole.entry(job.gainsight.clone()).or_default();
     let metadata = world.metadata(job).await?;
-    let (source, mirrors) =
-        futures::future::try_join(read_source(world, job), mirror::refresh(world, job, &metadata, Refresh::Whole))
-            .await?;
-    let (source, cursor) = source;
-    let decision = Decision::prepare(world, job, &source, &mirrors, Candidates::Everything).await?;
+    let refresh = mirror::refresh(world, job, &metadata, Refresh::Whole { but: whole });
+    let ((source, cursor), mirrors) = futures::future::try_join(read_source(world, job), refresh).await?;
+    whole.extend(metadata.keys().cloned());
+    Ok(BothSides { source, cursor, mirrors, metadata })
+}
+
+async fn compare(world: &World, job: &Job, read: &BothSides) -> Result<Comparison> {
+    let BothSides { source, cursor, mirrors, metadata } = read;
+    let decision = Decision::prepare(world, job, source, mirrors, Candidates::Everything).await?;
     let watermark = world.ledger.watermark(&job.name)?;
     let came_from = came_from(job)?;
     let mirror = format!("mirror_{}", job.target.object.primary());
@@ -45,7 +82,7 @@ pub async fn reconcile_job(world: &World, job: &Job) -> Result<Comparison> {
     let mut comparison = reconcile::compare(&decision.session, decision.comparison().await?, &sides).await?;
     let open = comparison.unexplained();
     if !open.is_empty() {
-        for reject in refused_cells(world, job, &source, &mirrors, &metadata, &StringArray::from(open)).await? {
+        for reject in refused_cells(world, job, source, mirrors, metadata, &StringArray::from(open)).await? {
             comparison.explain(&reject.source_id, reject.code, &reject.message);
         }
     }

@@ -111,18 +111,17 @@ async fn append(world: &World, table: TableName, schema: SchemaRef, writer: Snap
 }
 
 /// Appends rejects of a run, each with the whole input row as JSON.
-pub(super) async fn store_rejects<'r>(
+pub(super) async fn store_rejects(
     world: &World,
     run: &str,
     job: &str,
     decision: &Decision,
-    rejects: impl Iterator<Item = &'r Reject>,
+    rejects: &[Reject],
 ) -> Result<()> {
-    let rejects: Vec<&Reject> = rejects.collect();
     if rejects.is_empty() {
         return Ok(());
     }
-    let inputs = inputs_of(decision, &rejects).await?;
+    let inputs = inputs_of(decision, rejects).await?;
     let at = world.clock.now().timestamp_micros();
     let table = TableName::new(ACTIVITY, "rejects")?;
     let mut writer = world.lake.writer(&table, reject_schema(), at)?;
@@ -147,7 +146,7 @@ pub(super) async fn store_rejects<'r>(
     append(world, table, reject_schema(), writer).await
 }
 
-async fn inputs_of(decision: &Decision, rejects: &[&Reject]) -> Result<HashMap<String, String>> {
+async fn inputs_of(decision: &Decision, rejects: &[Reject]) -> Result<HashMap<String, String>> {
     let ids = Arc::new(StringArray::from_iter_values(rejects.iter().map(|reject| &reject.source_id)));
     let schema = Arc::new(Schema::new(vec![Field::new("rejected_id", DataType::Utf8, false)]));
     let batch = RecordBatch::try_new(schema, vec![ids])?;

@@ -17,7 +17,6 @@
 //! * Held rows, and new rows sent at once without their reference, are kept on a shelf: what is decided about them stays.
 
 use std::collections::BTreeMap;
-use std::collections::HashMap;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -33,6 +32,7 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::array::StringBuilder;
 use datafusion::arrow::compute::filter_record_batch;
 use datafusion::arrow::datatypes::Int64Type;
+use datafusion::common::HashMap;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use futures::Stream;
 use futures::StreamExt;
@@ -136,30 +136,27 @@ impl Family {
         });
         let (ids, verdicts, unresolved) = (ids?, verdicts?, unresolved?);
         let sharing = batch.column_by_name("person_rows").and_then(|column| column.as_primitive_opt::<Int64Type>());
-        let keys = |columns: &[(&str, &Int64Array)], row: usize| -> Vec<Key> {
-            let filled = columns.iter().enumerate().filter(|(_, (_, column))| column.is_valid(row));
-            filled.map(|(at, (_, column))| (at, column.value(row))).collect()
-        };
-        let (mut now, mut held, mut followed) = (Vec::new(), Vec::new(), Vec::new());
-        for row in 0..batch.num_rows() {
-            let waits_for = keys(&awaits, row);
+        let rows = batch.num_rows();
+        let [mut now, mut held, mut followed] = [(); 3].map(|()| Vec::with_capacity(rows));
+        for row in 0..rows {
+            let waits_for = || keys(&awaits, row);
+            let lookups = waits_for().count();
             let alone = sharing.is_none_or(|rows| rows.is_null(row) || rows.value(row) <= 1);
-            let may_follow = !waits_for.is_empty()
-                && verdicts.value(row) == "insert"
-                && unresolved.value(row).split(',').count() == waits_for.len();
+            let may_follow =
+                lookups > 0 && verdicts.value(row) == "insert" && unresolved.value(row).split(',').count() == lookups;
             let hold = may_follow && alone;
             if hold {
                 let place = self.held();
-                self.becomes.extend(keys(&becomes, row).into_iter().map(|key| (key, place)));
-                self.held.push(ids.value(row), waits_for);
+                self.becomes.extend(keys(&becomes, row).map(|key| (key, place)));
+                self.held.push(ids.value(row), waits_for());
             } else {
                 if matches!(verdicts.value(row), "insert" | "update") {
                     self.sent.extend(keys(&becomes, row));
                 }
                 if may_follow {
-                    self.followed.push(ids.value(row), waits_for);
-                } else if !waits_for.is_empty() {
-                    self.referring.push(ids.value(row), waits_for);
+                    self.followed.push(ids.value(row), waits_for());
+                } else if lookups > 0 {
+                    self.referring.push(ids.value(row), waits_for());
                 }
             }
             now.push(!hold);
@@ -292,10 +289,10 @@ fn lock(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
 }
 
 impl Waiting {
-    fn push(&mut self, id: &str, awaits: Vec<Key>) {
+    fn push(&mut self, id: &str, awaits: impl Iterator<Item = Key>) {
         let row = self.ids.len();
         self.ids.append_value(id);
-        self.awaits.extend(awaits.into_iter().map(|key| (row, key)));
+        self.awaits.extend(awaits.map(|key| (row, key)));
     }
 
     fn of(&self, row: usize) -> &[(usize, Key)] {
@@ -340,6 +337,12 @@ impl Waiting {
         }
         (generations, circular)
     }
+}
+
+/// What is filled in a row of these columns.
+fn keys<'c>(columns: &'c [(&str, &Int64Array)], row: usize) -> impl Iterator<Item = Key> + use<'c> {
+    let filled = columns.iter().enumerate().filter(move |(_, (_, column))| column.is_valid(row));
+    filled.map(move |(at, (_, column))| (at, column.value(row)))
 }
 
 /// The fields and columns with this prefix, in their order.

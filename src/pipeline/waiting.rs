@@ -9,9 +9,8 @@
 //! * A row that the extract brings anyway is decided with it, and is then no longer on the list unless it waits again.
 
 use std::collections::BTreeMap;
-use std::collections::BTreeSet;
-use std::collections::HashMap;
 use std::collections::HashSet;
+use std::fmt::Display;
 use std::sync::Arc;
 
 use datafusion::arrow::array::Array;
@@ -30,6 +29,8 @@ use crate::land::SEQUENCE_COLUMN;
 use crate::land::Snapshot;
 use crate::ledger::Pending;
 use crate::ledger::PendingChange;
+use crate::ledger::PendingList;
+use crate::ledger::key_text;
 use crate::matching;
 use crate::matching::LookupKey;
 
@@ -60,7 +61,7 @@ impl Wants {
     /// What a row waits for, as the ledger keeps it.
     pub(super) fn at(&self, row: usize) -> Vec<String> {
         let filled = self.0.iter().filter(|(_, keys)| keys.is_valid(row));
-        filled.map(|(field, keys)| format!("{field}{OF}{}", keys.value(row))).collect()
+        filled.map(|(field, keys)| want(field, keys.value(row))).collect()
     }
 }
 
@@ -94,9 +95,9 @@ pub(super) fn all_anew(world: &World, job: &Job, source: &LandedSource) -> Resul
 }
 
 /// The rows that wait, as far as they are not all decided about anyway.
-pub(super) fn list(world: &World, job: &Job, source: &LandedSource, everything: bool) -> Result<Option<Vec<Pending>>> {
+pub(super) fn list(world: &World, job: &Job, source: &LandedSource, everything: bool) -> Result<Option<PendingList>> {
     let all = source.run.full || everything;
-    if all { Ok(None) } else { world.ledger.pending(&job.name).map(Some) }
+    if all { Ok(None) } else { world.ledger.pending_list(&job.name).map(Some) }
 }
 
 /// Chooses among the rows that wait.
@@ -104,48 +105,41 @@ pub(super) async fn again(
     world: &World,
     job: &Job,
     source: &LandedSource,
-    pending: Option<Vec<Pending>>,
+    pending: Option<PendingList>,
     mirrors: &BTreeMap<String, Snapshot>,
 ) -> Result<Again> {
     let Some(pending) = pending else {
         return Ok(Again { ids: StringArray::from(Vec::<&str>::new()), settled: None });
     };
+    let rows: BTreeMap<&str, Vec<&str>> = pending.iter().collect();
+    let wanted: HashSet<&str> = rows.values().flatten().copied().collect();
     let come = match world.ledger.last_success(&job.name)? {
-        Some(begun) if pending.iter().any(|row| !row.wants.is_empty()) => {
+        Some(begun) if !wanted.is_empty() => {
             let keys = lookup_keys(job, source, mirrors)?;
-            come(world, &keys, mirrors, begun.timestamp_micros(), &pending).await?
+            come(world, &keys, mirrors, begun.timestamp_micros(), &wanted).await?
         }
         _ => HashSet::new(),
     };
-    let again: BTreeSet<&str> = pending
-        .iter()
-        .filter(|row| row.wants.is_empty() || row.wants.iter().any(|key| come.contains(key)))
-        .map(|row| row.source_id.as_str())
-        .collect();
-    let ids = StringArray::from_iter_values(&again);
-    let mut settled = extracted(world, source, &pending).await?;
-    settled.extend(again.into_iter().map(str::to_owned));
-    Ok(Again { ids, settled: Some(settled) })
+    let is_due = |wants: &[&str]| wants.is_empty() || wants.iter().any(|key| come.contains(key));
+    let again: Vec<&str> = rows.iter().filter(|(_, wants)| is_due(wants)).map(|(id, _)| *id).collect();
+    let mut settled = extracted(world, source, &rows).await?;
+    settled.extend(again.iter().map(|id| (*id).to_owned()));
+    Ok(Again { ids: StringArray::from(again), settled: Some(settled) })
 }
 
 /// Those of the wanted keys that a record has which the mirrors have shown since `begun`.
-async fn come(
+async fn come<'w>(
     world: &World,
     keys: &[LookupKey],
     mirrors: &BTreeMap<String, Snapshot>,
     begun: i64,
-    pending: &[Pending],
-) -> Result<HashSet<String>> {
-    let mut wanted: HashMap<&str, HashSet<&str>> = HashMap::new();
-    for (field, key) in pending.iter().flat_map(|row| &row.wants).filter_map(|want| want.split_once(OF)) {
-        wanted.entry(field).or_default().insert(key);
-    }
+    wanted: &HashSet<&'w str>,
+) -> Result<HashSet<&'w str>> {
     let session = world.engine.session();
     matching::register(&session);
     let mut come = HashSet::new();
     for lookup in keys {
-        let field = lookup.field.to_string();
-        let (Some(wanted), Some(mirror)) = (wanted.get(&*field), mirrors.get(&lookup.object)) else { continue };
+        let Some(mirror) = mirrors.get(&lookup.object) else { continue };
         let name = format!("log_{}", lookup.object);
         if !session.table_exist(name.as_str())? {
             session.register_table(name.as_str(), mirror.log()?)?;
@@ -156,26 +150,30 @@ async fn come(
             log.filter(ident(SEQUENCE_COLUMN).gt(lit(begun)))?.select(vec![key.alias("key")])?.execute_stream().await?;
         while let Some(batch) = rows.try_next().await? {
             let keys = cast(batch.column(0), &DataType::Utf8)?;
-            let found = keys.as_string::<i32>().iter().flatten().filter(|key| wanted.contains(key));
-            come.extend(found.map(|key| format!("{field}{OF}{key}")));
+            let texts = keys.as_string::<i32>().iter().flatten().map(|key| key_text(&want(&lookup.field, key)));
+            come.extend(texts.filter_map(|key| wanted.get(key.as_str())));
         }
     }
     Ok(come)
 }
 
+/// What a row waits for, as the ledger keeps it.
+fn want(field: &impl Display, key: &str) -> String {
+    format!("{field}{OF}{key}")
+}
+
 /// The waiting rows that the extract brings, deleted ones among them.
-async fn extracted(world: &World, source: &LandedSource, pending: &[Pending]) -> Result<Vec<String>> {
+async fn extracted(world: &World, source: &LandedSource, waiting: &BTreeMap<&str, Vec<&str>>) -> Result<Vec<String>> {
     let mut found = Vec::new();
-    if pending.is_empty() || source.landed.rows == 0 {
+    if waiting.is_empty() || source.landed.rows == 0 {
         return Ok(found);
     }
-    let waiting: HashSet<&str> = pending.iter().map(|row| row.source_id.as_str()).collect();
     let session = world.engine.session();
     session.register_table("extract", Arc::clone(&source.snapshot.written_at(source.landed.sequence)?))?;
     let mut rows = session.table("extract").await?.select(vec![ident("Id")])?.execute_stream().await?;
     while let Some(batch) = rows.try_next().await? {
         let ids = cast(batch.column(0), &DataType::Utf8)?;
-        found.extend(ids.as_string::<i32>().iter().flatten().filter(|id| waiting.contains(id)).map(str::to_owned));
+        found.extend(ids.as_string::<i32>().iter().flatten().filter(|id| waiting.contains_key(id)).map(str::to_owned));
     }
     Ok(found)
 }

@@ -18,12 +18,12 @@
 //! * Memory holds what does not agree, and the ids of the records that rows lead to.
 
 use std::collections::BTreeMap;
-use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use datafusion::arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
+use datafusion::common::HashSet;
 use datafusion::common::ScalarValue;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::prelude::{SessionContext, ident, lit};
@@ -122,13 +122,14 @@ impl Sides<'_> {
 
     /// The records that came from Salesforce, without those in `met`.
     async fn extra(&self, session: &SessionContext, met: &[StringArray]) -> Result<Vec<String>> {
-        let met: HashSet<&str> = met.iter().flatten().flatten().collect();
+        let mut seen: HashSet<&str> = HashSet::with_capacity(met.iter().map(Array::len).sum());
+        seen.extend(met.iter().flatten().flatten());
         let records = session.table(self.mirror).await?.filter(ident(self.came_from).is_not_null())?;
         let mut records = records.select(vec![ident("Gsid")])?.execute_stream().await?;
         let mut extra = Vec::new();
         while let Some(batch) = records.try_next().await? {
             let ids = column(&batch, "Gsid")?;
-            extra.extend(ids.iter().flatten().filter(|id| !met.contains(id)).map(str::to_owned));
+            extra.extend(ids.iter().flatten().filter(|id| !seen.contains(id)).map(str::to_owned));
         }
         Ok(extra)
     }

@@ -10,7 +10,7 @@ use serde_json::json;
 use sf2gs::config::project::Project;
 use sf2gs::error::ErrorKind;
 use sf2gs::pipeline::RunOptions;
-use sf2gs::pipeline::reconcile_job;
+use sf2gs::pipeline::reconcile_jobs;
 use sf2gs::sandbox::salesforce::OrgOptions;
 
 use crate::support::ground;
@@ -70,7 +70,7 @@ impl Place {
     fn findings(&self) -> BTreeSet<(String, String)> {
         self.scene.block_on(async {
             let world = ground::world(&self.project).await;
-            let comparison = reconcile_job(&world, world.job(JOB).unwrap()).await.unwrap();
+            let comparison = reconcile_jobs(&world, &[world.job(JOB).unwrap()]).await.unwrap().remove(0);
             let of = |finding: &sf2gs::reconcile::Finding| {
                 (finding.kind.clone(), finding.source_id.clone().unwrap_or_default())
             };

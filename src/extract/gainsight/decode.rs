@@ -76,14 +76,14 @@ impl Decoder {
         };
         let text = std::str::from_utf8(csv).map_err(|e| broken(0, "it is not UTF-8").source(e))?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let (bytes, mut cells, mut scratch) = (text.as_bytes(), Vec::new(), Vec::new());
+        let (bytes, mut cells, mut scratch) = (text.as_bytes(), Vec::new(), String::new());
         let Scanned::Record(mut at) = split::scan(bytes, true, &mut cells) else {
             return Err(broken(0, "its header row is missing"));
         };
         let mut places = Vec::with_capacity(cells.len());
         for span in &cells {
-            let name = split::cell(bytes, *span, &mut scratch);
-            places.push(self.columns.iter().position(|column| column.name.as_bytes().eq_ignore_ascii_case(name)));
+            let name = split::text(text, *span, &mut scratch);
+            places.push(self.columns.iter().position(|column| column.name.eq_ignore_ascii_case(name)));
         }
         if let Some((_, column)) = self.columns.iter().enumerate().find(|(at, _)| !places.contains(&Some(*at))) {
             return Err(broken(0, &format!("it has no `{}`", column.name)));
@@ -99,9 +99,7 @@ impl Decoder {
                 Scanned::Record(taken) => {
                     for (span, place) in cells.iter().zip(&places) {
                         let Some(column) = *place else { continue };
-                        let cell = split::cell(&bytes[at..], *span, &mut scratch);
-                        // A border of cells is a border of characters: quotes, commas and line ends are single bytes.
-                        let cell = std::str::from_utf8(cell).map_err(|e| broken(rows, "it is not UTF-8").source(e))?;
+                        let cell = split::text(&text[at..], *span, &mut scratch);
                         if let Err(value) = self.columns[column].push_text(cell) {
                             return Err(self.bad_cell(rows + 1, column, &value));
                         }
