@@ -103,6 +103,11 @@ impl Lake {
         Ok(self.log(table)?.load(None).await?.map(|state| self.as_snapshot(table, state)))
     }
 
+    /// The newest version that this process has seen, if it has seen any.
+    pub(crate) fn known(&self, table: &TableName) -> Option<Snapshot> {
+        self.known.get(table).map(|state| self.as_snapshot(table, state))
+    }
+
     /// An earlier version of a table.
     pub async fn snapshot_at(&self, table: &TableName, version: i64) -> Result<Snapshot> {
         let log = self.log(table)?;

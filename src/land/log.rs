@@ -74,7 +74,7 @@ pub(crate) struct Log {
 pub(crate) struct Known(Arc<Mutex<HashMap<TableName, State>>>);
 
 impl Known {
-    fn get(&self, table: &TableName) -> Option<State> {
+    pub(crate) fn get(&self, table: &TableName) -> Option<State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(table).cloned()
     }
 
@@ -91,6 +91,7 @@ pub(crate) struct State {
     pub(crate) physical: SchemaRef,
     pub(crate) key: Option<String>,
     pub(crate) files: Vec<DataFile>,
+    /// What `deltalake` knows; of the version before, if the last entry is our own.
     delta: DeltaTableState,
 }
 
@@ -157,7 +158,7 @@ impl Log {
         let known = known?;
         let mut delta = known.delta.clone();
         delta.update(self.store.as_ref(), None).await.ok()?;
-        if i64::try_from(delta.version()) == Ok(known.version) {
+        if delta.version() == known.delta.version() && known.is_whole() {
             // No later entry, and this one is still there: the table was not dropped meanwhile.
             let entry = self.store.read_commit_entry(delta.version()).await;
             return entry.is_ok_and(|entry| entry.is_some()).then_some(Ok(known));
@@ -196,14 +197,21 @@ impl Log {
             let mode = if entry.remove.is_empty() { SaveMode::Append } else { SaveMode::Overwrite };
             DeltaOperation::Write { mode, partition_by: None, predicate: None }
         };
-        let outcome = CommitBuilder::from(properties)
-            .with_actions(actions)
-            .build(before.map(|state| &state.delta as _), Arc::clone(&self.store), operation)
-            .await;
+        let base = before.map(|state| &state.delta as _);
+        let commit =
+            CommitBuilder::from(properties).with_actions(actions).build(base, Arc::clone(&self.store), operation);
+        let outcome = async { commit.into_prepared_commit_future().await?.await }.await;
         let number = before.map_or(0, |state| unsigned(state.version) + 1);
         match outcome {
             Ok(done) => {
-                let state = State::read(&self.table, done.snapshot())?;
+                let state = match before {
+                    // What is in the table now is known without reading the log again.
+                    Some(before) => self.after(before, entry)?,
+                    None => {
+                        let done = done.await.map_err(|error| self.failed("read", error))?;
+                        State::read(&self.table, done.snapshot())?
+                    }
+                };
                 self.checkpoint(&state).await;
                 self.known.set(&self.table, &state);
                 Ok(Appended::Done(Box::new(state)))
@@ -231,6 +239,29 @@ impl Log {
                 _ => Err(self.failed("commit to", error)),
             },
         }
+    }
+
+    /// The state that `entry` makes of `before`.
+    fn after(&self, before: &State, entry: &Entry) -> Result<State> {
+        let removed: HashSet<&str> = entry.remove.iter().map(|file| file.name.as_str()).collect();
+        let mut files: Vec<DataFile> =
+            before.files.iter().filter(|file| !removed.contains(file.name.as_str())).cloned().collect();
+        files.extend(entry.add.iter().map(|(file, role, sequence, mixed)| DataFile {
+            name: file.name.clone(),
+            size: file.size,
+            modified_ms: entry.now_ms,
+            rows: file.rows,
+            deleted: file.deleted,
+            role: *role,
+            sequence: *sequence,
+            mixed: *mixed,
+        }));
+        State::sort(&mut files);
+        let (physical, key) = match &entry.schema {
+            Some(schema) => (State::columns(&self.table, &self.kernel(schema)?)?, entry.key.clone()),
+            None => (Arc::clone(&before.physical), before.key.clone()),
+        };
+        Ok(State { version: before.version + 1, physical, key, files, delta: before.delta.clone() })
     }
 
     fn actions(&self, before: Option<&State>, entry: &Entry) -> Result<Vec<Action>> {
@@ -366,16 +397,8 @@ pub(crate) fn unsigned(version: i64) -> u64 {
 
 impl State {
     fn read(table: &TableName, delta: DeltaTableState) -> Result<Self> {
-        let foreign = |what: &str| {
-            Error::config(format!("the lake table {table} {what}")).hint(
-                "another program has changed it; restore the version before, or remove the table and run with --full",
-            )
-        };
-        let physical: arrow::datatypes::Schema = delta
-            .schema()
-            .as_ref()
-            .try_into_arrow()
-            .map_err(|error| foreign("has columns of a foreign type").source(error))?;
+        let foreign = |what: &str| foreign(table, what);
+        let physical = Self::columns(table, delta.schema().as_ref())?;
         let mut files = Vec::new();
         for view in delta.log_data().iter() {
             #[expect(deprecated, reason = "the only door to a file's tags")]
@@ -401,14 +424,35 @@ impl State {
                 name: add.path,
             });
         }
-        // The log gives the newest first; a stable order makes plans and tests repeatable.
-        files.sort_by(|a, b| (a.sequence, &a.name).cmp(&(b.sequence, &b.name)));
+        Self::sort(&mut files);
         Ok(Self {
             version: i64::try_from(delta.version()).map_err(|_| Error::bug("a version beyond counting"))?,
-            physical: Arc::new(physical),
+            physical,
             key: delta.metadata().configuration().get(KEY).cloned(),
             files,
             delta,
         })
     }
+
+    /// The log gives the newest first; a stable order makes plans and tests repeatable.
+    fn sort(files: &mut [DataFile]) {
+        files.sort_by(|a, b| (a.sequence, &a.name).cmp(&(b.sequence, &b.name)));
+    }
+
+    /// Delta's columns as Arrow's.
+    fn columns(table: &TableName, delta: &StructType) -> Result<SchemaRef> {
+        let physical: arrow::datatypes::Schema =
+            delta.try_into_arrow().map_err(|error| foreign(table, "has columns of a foreign type").source(error))?;
+        Ok(Arc::new(physical))
+    }
+
+    /// Whether `deltalake` knows it too.
+    fn is_whole(&self) -> bool {
+        i64::try_from(self.delta.version()) == Ok(self.version)
+    }
+}
+
+fn foreign(table: &TableName, what: &str) -> Error {
+    Error::config(format!("the lake table {table} {what}"))
+        .hint("another program has changed it; restore the version before, or remove the table and run with --full")
 }

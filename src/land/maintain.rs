@@ -41,14 +41,14 @@ impl Lake {
         table: &TableName,
         share: f64,
     ) -> Result<Option<Snapshot>> {
-        let Some(before) = self.snapshot(table).await? else { return Ok(None) };
-        let changed = before.change_rows();
-        let base = before.physical_rows() - changed;
-        #[expect(clippy::cast_precision_loss, reason = "a share of rows, not a count")]
-        if changed == 0 || (changed as f64) <= share * base as f64 {
+        // Mostly the table has just been written by this process, and then need not be looked at.
+        if self.known(table).is_some_and(|known| !is_worth(&known, share)) {
             return Ok(None);
         }
-        self.compact(session, &before).await
+        match self.snapshot(table).await? {
+            Some(before) if is_worth(&before, share) => self.compact(session, &before).await,
+            _ => Ok(None),
+        }
     }
 
     async fn compact(&self, session: &SessionContext, before: &Snapshot) -> Result<Option<Snapshot>> {
@@ -149,4 +149,13 @@ impl Lake {
         }
         Ok(())
     }
+}
+
+/// Whether the changes are more than `share` of the base's rows.
+fn is_worth(table: &Snapshot, share: f64) -> bool {
+    let changed = table.change_rows();
+    let base = table.physical_rows() - changed;
+    #[expect(clippy::cast_precision_loss, reason = "a share of rows, not a count")]
+    let worth = changed > 0 && (changed as f64) > share * base as f64;
+    worth
 }

@@ -25,7 +25,6 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::compute::filter_record_batch;
 use datafusion::arrow::compute::is_not_null;
 use datafusion::arrow::compute::kernels::zip::zip;
-use datafusion::arrow::compute::max;
 use datafusion::arrow::compute::nullif;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::datatypes::TimestampMicrosecondType;
@@ -133,8 +132,8 @@ impl Found {
 #[derive(Debug)]
 pub(super) struct Arrivals {
     lookups: Vec<Lookup>,
-    /// From when on each object is looked at.
-    since: BTreeMap<String, DateTime<Utc>>,
+    /// From when on each object is looked at, and how many records of then have been seen.
+    since: BTreeMap<String, (DateTime<Utc>, u64)>,
 }
 
 #[derive(Debug)]
@@ -169,7 +168,7 @@ impl Lookup {
 impl Arrivals {
     /// Nothing has come yet; the load begins at `begun`, on the tenant's clock.
     pub(super) fn new(lookups: Vec<(LookupKey, Wanted)>, begun: DateTime<Utc>) -> Self {
-        let since = lookups.iter().map(|(key, _)| (key.object.clone(), begun - OWN_OVERLAP)).collect();
+        let since = lookups.iter().map(|(key, _)| (key.object.clone(), (begun - OWN_OVERLAP, 0))).collect();
         let lookups = lookups.into_iter().map(|(key, wanted)| {
             let field = key.field.to_string();
             Lookup { key, field, wanted, found: Found::default() }
@@ -177,16 +176,17 @@ impl Arrivals {
         Self { lookups: lookups.collect(), since }
     }
 
-    /// Looks for what has come since the last look. `session` knows the functions of matching.
+    /// Looks for what has come since the last look, `sent` rows among it. `session` knows the functions of matching.
     pub(super) async fn read(
         &mut self,
         client: &GainsightClient,
         session: &SessionContext,
         metadata: &BTreeMap<String, Arc<ObjectMetadata>>,
+        sent: u64,
     ) -> Result<()> {
-        for object in self.since.keys().cloned().collect::<Vec<_>>() {
+        for (object, (_, again)) in self.since.clone() {
             let Some(metadata) = metadata.get(&object) else { continue };
-            match self.read_object(client, session, metadata, &object, Way::Quickest).await {
+            match self.read_object(client, session, metadata, &object, Way::for_at_least(again + sent)).await {
                 Err(error) if error.kind() == ErrorKind::Integrity => {
                     tracing::warn!(object, "Reading again, page by page: {error}.");
                     self.read_object(client, session, metadata, &object, Way::Pages).await?;
@@ -209,13 +209,14 @@ impl Arrivals {
             self.lookups.iter_mut().filter(|lookup| lookup.key.object == object).collect();
         let columns: BTreeSet<&String> = lookups.iter().flat_map(|lookup| &lookup.key.columns).collect();
         let columns: Vec<String> = columns.into_iter().cloned().collect();
-        let mut reading = gainsight::read_mirror(client, metadata, &columns, self.since.get(object).copied(), way);
+        let mut reading =
+            gainsight::read_mirror(client, metadata, &columns, self.since.get(object).map(|(since, _)| *since), way);
         let schema = DFSchema::try_from(reading.schema())?;
         let keys = lookups
             .iter()
             .map(|lookup| session.create_physical_expr(session.parse_sql_expr(&lookup.key.key, &schema)?, &schema))
             .collect::<datafusion::error::Result<Vec<_>>>()?;
-        let mut newest = None;
+        let mut seconds: BTreeMap<i64, u64> = BTreeMap::new();
         while let Some(batch) = reading.try_next().await? {
             let gsids = text(&batch, "Gsid")?;
             for (lookup, key) in lookups.iter_mut().zip(&keys) {
@@ -224,12 +225,16 @@ impl Arrivals {
             }
             let modified = batch.column_by_name("ModifiedDate");
             let modified = modified.and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
-            newest = newest.max(modified.and_then(max));
+            for modified in modified.into_iter().flatten().flatten() {
+                *seconds.entry(modified.div_euclid(1_000_000)).or_default() += 1;
+            }
         }
         // The next look begins in the second of the newest record: the tenant is asked by whole seconds of its own clock, and
         // nothing was on its way when this look began.
-        if let Some(newest) = newest.and_then(DateTime::from_timestamp_micros) {
-            self.since.entry(object.to_owned()).and_modify(|since| *since = newest.max(*since));
+        if let Some((newest, records)) = seconds.pop_last()
+            && let Some(newest) = DateTime::from_timestamp(newest, 0)
+        {
+            self.since.entry(object.to_owned()).and_modify(|since| *since = (*since).max((newest, records)));
         }
         Ok(())
     }

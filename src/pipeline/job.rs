@@ -206,6 +206,7 @@ async fn decide_and_load(world: &World, job: &Job, source: &LandedSource) -> Res
     let mut arrivals = Arrivals::new(lookups.collect(), begun);
     let mut total = Sent::default();
     let mut refer = Waiting::new();
+    let mut sent = first.0.inserted + first.0.updated;
     total.take(first, |id| !rounds.hopeless.contains(id), &mut refer);
     // Most rejects are known by now: their input is looked up while the rows that follow are on their way.
     let known = std::mem::take(&mut total.rejects);
@@ -213,22 +214,23 @@ async fn decide_and_load(world: &World, job: &Job, source: &LandedSource) -> Res
     let following = async {
         for (number, rows) in rounds.sizes.iter().enumerate() {
             if number > 0 || rounds.first_has_parents {
-                arrivals.read(&client, &decision.session, &metadata).await?;
+                arrivals.read(&client, &decision.session, &metadata, sent).await?;
             }
             let what = format!("load of those whose parents are there, {} of {}", number + 1, rounds.sizes.len());
             let come = Arc::new(arrivals);
             let complete = Arc::clone(&come);
             let held = rounds.rows(number).and_then(move |batch| std::future::ready(complete.complete(&batch)));
             let held = verdicts_of(&schema, held);
-            let sent;
-            (sent, passing) = sending.send(&what, *rows as u64, held, passing).await?;
+            let done;
+            (done, passing) = sending.send(&what, *rows as u64, held, passing).await?;
+            sent = done.0.inserted + done.0.updated;
             arrivals =
                 Arc::into_inner(come).ok_or_else(|| Error::bug("rows of a round are on their way after its end"))?;
-            total.take(sent, |id| rounds.refer.contains(id), &mut refer);
+            total.take(done, |id| rounds.refer.contains(id), &mut refer);
         }
-        Ok((arrivals, passing))
+        Ok((arrivals, passing, sent))
     };
-    let ((), (mut arrivals, passing)) = futures::future::try_join(storing, following).await?;
+    let ((), (mut arrivals, passing, sent)) = futures::future::try_join(storing, following).await?;
     let storing = store_rejects(world, &source.run.id, &job.name, &decision, &total.rejects);
     match passing.log {
         Some(log) => futures::future::try_join(storing, log.commit(world)).await.map(drop)?,
@@ -261,7 +263,7 @@ async fn decide_and_load(world: &World, job: &Job, source: &LandedSource) -> Res
         let on_shelves = |id: &String| rounds.refer.contains(id) || rounds.follow.contains(id);
         let (new, others): (Waiting, Waiting) = refer.into_iter().partition(|(id, _)| on_shelves(id));
         if !new.is_empty() {
-            arrivals.read(&client, &decision.session, &metadata).await?;
+            arrivals.read(&client, &decision.session, &metadata, sent).await?;
             let ids = Arc::new(new.into_keys().collect::<HashSet<_>>());
             let rows = rounds.of(Arc::clone(&ids));
             done.counters.references +=

@@ -6,8 +6,9 @@
 //!
 //! What a refresh costs, for an object of which `c` records are read: `⌊c / 5,000⌋ + 1` synchronous calls; above 20,000,
 //! while the bulk quota has room, one bulk call and `7 + ⌈(c − 20,000) / 20,000⌉` synchronous ones (four pages, one
-//! question or more how the export stands, its chunks, a look at what was deleted meanwhile, a last page). The delete
-//! log costs one more call for all objects of a job together, where any of them is read by its changes.
+//! question or more how the export stands, its chunks, a look at what was deleted meanwhile, a last page). A mirror of so
+//! many records that is read whole again needs no pages first: `3 + ⌈c / 20,000⌉`. The delete log costs one more call for
+//! all objects of a job together, where any of them is read by its changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -168,7 +169,8 @@ async fn refresh_one(
     deletions: &[Deletion],
 ) -> Result<(Snapshot, u64)> {
     let schema = gainsight::mirror_schema(plan.metadata, &plan.fields)?;
-    let written = match read_changes(world, client, plan, &schema, Way::Quickest).await {
+    let there = plan.known.as_ref().filter(|_| plan.since.is_none()).map_or(0, Snapshot::physical_rows);
+    let written = match read_changes(world, client, plan, &schema, Way::for_at_least(there)).await {
         Err(error) if error.kind() == ErrorKind::Integrity => {
             tracing::warn!(object = plan.object, "Reading again, page by page: {error}.");
             read_changes(world, client, plan, &schema, Way::Pages).await

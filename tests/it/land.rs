@@ -78,17 +78,18 @@ impl Shore {
             writer.write(&batch, Some(&deleted)).await?;
         }
         let written = writer.finish().await?;
-        self.lake
-            .commit(Commit {
-                table,
-                schema: schema(),
-                key: Some("Id".to_owned()),
-                mode,
-                written: vec![written],
-                application: run,
-                info: BTreeMap::from([("run".to_owned(), sequence.to_string())]),
-            })
-            .await
+        let commit = Commit {
+            table,
+            schema: schema(),
+            key: Some("Id".to_owned()),
+            mode,
+            written: vec![written],
+            application: run,
+            info: BTreeMap::from([("run".to_owned(), sequence.to_string())]),
+        };
+        let snapshot = self.lake.commit(commit).await?;
+        as_the_log_says(&self.lake, &snapshot).await;
+        Ok(snapshot)
     }
 
     pub(crate) fn session(&self) -> SessionContext {
@@ -119,6 +120,21 @@ impl Shore {
         assert_eq!(model.len(), rows.num_rows(), "a key occurs twice");
         model
     }
+}
+
+/// What a commit gives back is what another process finds in the log.
+async fn as_the_log_says(lake: &Lake, snapshot: &Snapshot) {
+    let (url, store) = lake.store();
+    let other = Lake::on(url.as_str(), store).unwrap();
+    let read = other.snapshot_at(snapshot.table(), snapshot.version()).await.unwrap();
+    let told = |snapshot: &Snapshot| {
+        let current = snapshot.current().unwrap().schema();
+        let log = snapshot.log().unwrap();
+        let files = (snapshot.file_uris().unwrap(), snapshot.bytes(), snapshot.physical_rows(), snapshot.change_rows());
+        let of_rows = (snapshot.rows(), snapshot.last_sequence(), snapshot.key().map(str::to_owned));
+        (snapshot.version(), Arc::clone(snapshot.schema()), current, log.schema(), files, of_rows)
+    };
+    assert_eq!(told(snapshot), told(&read));
 }
 
 /// Key, value, deleted.
@@ -309,7 +325,12 @@ async fn columns_are_added_and_never_silently_lost_or_changed() {
         let written = vec![writer.finish().await.unwrap()];
         let (key, info) = (Some("Id".to_owned()), BTreeMap::new());
         let schema = Arc::clone(schema);
-        shore.lake.commit(Commit { table: account(), schema, key, mode, written, application: None, info }).await
+        let commit = Commit { table: account(), schema, key, mode, written, application: None, info };
+        let landed = shore.lake.commit(commit).await;
+        if let Ok(snapshot) = &landed {
+            as_the_log_says(&shore.lake, snapshot).await;
+        }
+        landed
     };
     shore.land(Mode::Replace, 1, &[row("a", 1), row("b", 2)]).await.unwrap();
     let ids = |ids: &[&str]| -> ArrayRef { Arc::new(StringArray::from(ids.to_vec())) };

@@ -33,7 +33,7 @@ use super::deletions_since;
 
 /// After so many full pages in a row an export is asked for: it costs a start, a question, a look at the deletions, and
 /// a call for four pages.
-const FULL_PAGES: u32 = 4;
+pub(super) const FULL_PAGES: u64 = 4;
 
 /// Bulk calls that an export leaves to the loads.
 const BULK_RESERVE: u32 = 4;
@@ -81,7 +81,7 @@ impl Fetching {
 
     async fn parts(&mut self) -> Result<()> {
         let mut last: Option<String> = None;
-        let mut full_pages = 0;
+        let mut full_pages = if self.way == Way::Export { FULL_PAGES } else { 0 };
         loop {
             if full_pages >= FULL_PAGES && self.may_export() {
                 match self.export(last.as_deref()).await? {
@@ -128,7 +128,7 @@ impl Fetching {
     }
 
     fn may_export(&self) -> bool {
-        self.way == Way::Quickest && self.client.limiter().has_room(CallClass::GainsightBulk, 1 + BULK_RESERVE)
+        self.way != Way::Pages && self.client.limiter().has_room(CallClass::GainsightBulk, 1 + BULK_RESERVE)
     }
 
     /// Sends the records after `last` by an export and gives the id of the last one, if there is any. A tenant that does

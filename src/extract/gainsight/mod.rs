@@ -65,8 +65,17 @@ pub enum Way {
     /// By pages of the query API, and by a bulk export once there are many and the quota has room for it: an export
     /// brings four times as many rows a call.
     Quickest,
+    /// The same without the first pages, as there are many.
+    Export,
     /// By pages of the query API alone.
     Pages,
+}
+
+impl Way {
+    /// The quickest way where at least so many records are there.
+    pub fn for_at_least(rows: u64) -> Self {
+        if rows >= fetch::FULL_PAGES * u64::from(PAGE_ROWS) { Self::Export } else { Self::Quickest }
+    }
 }
 
 /// The records of one object, in the order of their ids.
