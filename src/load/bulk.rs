@@ -302,7 +302,7 @@ pub(super) async fn wait_for_import(client: &GainsightClient, status_id: &str) -
                 .hint("run the same command again later; it resumes")
                 .context("status", status_id));
         }
-        wait = (wait * 2).clamp(super::SHORTEST, LONGEST);
+        wait = super::next_question(client, waited, wait, LONGEST);
     }
 }
 

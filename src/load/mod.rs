@@ -192,6 +192,15 @@ const CALM: Duration = Duration::from_secs(10);
 /// Most rows of one note in the ledger: a large load makes few notes, and loses little time with them.
 const NOTE_ROWS: usize = 1_000;
 
+/// How long to wait for the next question, after so long in all and the last `wait`. Where calls cost nothing, what is
+/// done is known at most an eighth later than it could be; else each wait is twice the one before.
+fn next_question(client: &GainsightClient, waited: Duration, wait: Duration, longest: Duration) -> Duration {
+    match client.settings().limits.sync_per_minute {
+        None => (waited / 8).clamp(SHORTEST, longest),
+        Some(_) => (wait * 2).clamp(SHORTEST, longest),
+    }
+}
+
 /// When asynchronous work is asked about first: at once where calls cost nothing.
 fn first_question(client: &GainsightClient) -> Duration {
     match client.settings().limits.sync_per_minute {

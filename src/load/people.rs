@@ -191,6 +191,6 @@ pub(super) async fn wait_for_people(
                 .hint("run the same command again later; it resumes")
                 .context("status", status_id));
         }
-        wait = (wait * 2).clamp(super::SHORTEST, LONGEST);
+        wait = super::next_question(client, waited, wait, LONGEST);
     }
 }

@@ -21,7 +21,7 @@ pub const BULK_BYTES: usize = 79_000_000;
 pub(super) const ROW_BYTES: u64 = 300;
 
 /// Where nothing limits the number of files, smaller ones let encoding, sending and taking in overlap.
-pub(super) const BULK_BYTES_UNLIMITED: usize = 8_000_000;
+pub(super) const BULK_BYTES_UNLIMITED: usize = 3_000_000;
 
 /// How rows reach the tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -391,6 +391,18 @@ mod tests {
     }
 
     #[test]
+    fn keys_of_one_number_stay_apart() {
+        let mut found = Found::default();
+        for (key, gsid) in [("one", "A"), ("two", "B"), ("three", "C"), ("two", "B"), ("one", "D")] {
+            found.add(7, key, gsid, false);
+        }
+        let gsid = |key: &str| found.place(7, key).map(|place| found.records[place].gsid.clone());
+        assert_eq!(gsid("two").flatten().map(|gsid| &found.texts[gsid]), Some("B"));
+        assert_eq!(gsid("three").flatten().map(|gsid| &found.texts[gsid]), Some("C"));
+        assert_eq!((gsid("one"), gsid("four")), (Some(None), None), "several records, and none");
+    }
+
+    #[test]
     fn a_reference_is_given_where_one_record_has_the_key() {
         let records = [("1", "B"), ("1", "B"), ("2", "D"), ("2", "C"), ("2", "E"), ("9", "X")];
         let waiting = rows(&[("a", "1", "4"), ("b", "2", "5"), ("c", "3", "6")]);

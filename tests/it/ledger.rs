@@ -5,7 +5,7 @@ use sf2gs::clock::Clock;
 use sf2gs::error::ErrorKind;
 use sf2gs::ledger::{
     ChainRun, Counters, Landed, Ledger, MirrorState, NewChunk, NewEdit, NewRun, Outcome, Pending, PendingChange,
-    RunFilter, RunStatus, Watermark,
+    RunFilter, RunStatus, Watermark, key_text,
 };
 use sf2gs::telemetry::{CallClass, Secret};
 
@@ -53,7 +53,7 @@ fn waiting(source_id: &str) -> Pending {
         source_id: source_id.into(),
         code: "LOOKUP_NO_MATCH".into(),
         field: Some("company_person.Company_ID".into()),
-        wants: vec!["company_person.Company_ID\u{1f}001".into()],
+        wants: vec!["company_person.Company_ID\u{1f}001".into(), "company_person.Manager\u{1f}a \"b\"\n".into()],
     }
 }
 
@@ -118,7 +118,12 @@ fn a_change_of_the_list_leaves_the_other_rows_waiting() {
         let run = w.ledger.begin_run(&lease, new_run()).unwrap();
         w.ledger.finish_run(&lease, &run.id, &Outcome { pending: Some(pending), ..success() }).unwrap();
         w.clock.advance(TimeDelta::seconds(60));
-        let ids = w.ledger.pending("contacts").unwrap().into_iter().map(|row| row.source_id);
+        let rows = w.ledger.pending("contacts").unwrap();
+        let list = w.ledger.pending_list("contacts").unwrap();
+        let kept: Vec<_> = list.iter().map(|(id, keys)| (id.to_owned(), keys.join(" "))).collect();
+        let texts = |row: &Pending| row.wants.iter().map(|want| key_text(want)).collect::<Vec<_>>().join(" ");
+        assert_eq!(kept, rows.iter().map(|row| (row.source_id.clone(), texts(row))).collect::<Vec<_>>());
+        let ids = rows.into_iter().map(|row| row.source_id);
         (ids.collect::<Vec<_>>(), w.ledger.last_success("contacts").unwrap())
     };
     assert_eq!(run(vec![waiting("1"), waiting("2"), waiting("3")].into()), (ids(&["1", "2", "3"]), Some(at(0))));

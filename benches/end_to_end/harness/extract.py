@@ -97,7 +97,7 @@ def others(bench, ours_per_second):
             ),
             project.forget,
         )
-        figures = bench.compete("extract_others", [*contenders, ours], repeats=min(bench.repeats, 3))
+        figures = bench.compete("extract_others", [*contenders, ours])
         bench.sections["extract_others"]["rows"] = rows
         for name in (AIRBYTE, SALESFORCE_CLI):
             if name in figures:

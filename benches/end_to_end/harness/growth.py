@@ -13,9 +13,8 @@ def section(bench):
     bench.title("growth: " + ", ".join(f"{size:,}" for size in sizes) + " contacts")
     points = []
     for size in sizes:
-        repeats = 3 if size <= 300_000 else 2
         extract = ExtractWorld(bench, size, f"growth-extract-{size}")
-        landed = bench.compete(f"growth_extract_{size}", [extract.ours()], repeats=repeats)[OURS]
+        landed = bench.compete(f"growth_extract_{size}", [extract.ours()])[OURS]
         bench.stop(extract.box)
         world = WholeWorld(bench, size, accounts=max(10, size // 5), users=max(10, size // 50), name=f"growth-{size}")
 
@@ -24,8 +23,8 @@ def section(bench):
             sandboxes.empty(world.ours)
 
         contender = Contender(OURS, lambda world=world: world.run("run", CHAIN), fresh)
-        # The largest take minutes: what the sandboxes' memory costs at first touch is told apart by one warm-up all the same.
-        chain = bench.compete(f"growth_chain_{size}", [contender], repeats=repeats if size <= 1_000_000 else 1)[OURS]
+        slow = bench.options.slow_repeats or bench.repeats
+        chain = bench.compete(f"growth_chain_{size}", [contender], repeats=slow if size >= 1_000_000 else None)[OURS]
         world.stop()
         points.append({
             "contacts": size,
