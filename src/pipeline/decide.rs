@@ -27,6 +27,8 @@ pub(super) enum Candidates<'a> {
     Extract {
         /// The extract's sequence.
         sequence: i64,
+        /// How many rows it has, without deletions.
+        rows: u64,
         /// Source ids to try again.
         again: &'a StringArray,
     },
@@ -83,6 +85,7 @@ impl Decision {
         matching::register(&session);
         let rows = match candidates {
             Candidates::Only(ids) => Some(ids.len()),
+            Candidates::Extract { rows, again, .. } if again.is_empty() => usize::try_from(rows).ok(),
             Candidates::Extract { .. } | Candidates::Everything => None,
         };
         let columns = source_columns(source);
@@ -115,6 +118,9 @@ impl Decision {
 
     /// How many rows the plan looks at.
     pub(super) async fn source_rows(&self) -> Result<u64> {
+        if let Some(rows) = self.rows {
+            return Ok(rows as u64);
+        }
         Ok(self.session.table("source").await?.count().await? as u64)
     }
 }
@@ -162,7 +168,7 @@ async fn register_source(
                 "SELECT {list} FROM source_current LEFT SEMI JOIN source_ids ON source_current.\"Id\" = source_ids.\"Id\""
             )
         }
-        Candidates::Extract { sequence, again } => {
+        Candidates::Extract { sequence, again, .. } => {
             session.register_table("source_extract", source.written_at(sequence)?)?;
             let extract = format!("SELECT {list} FROM source_extract WHERE NOT \"_sf2gs_deleted\"");
             if again.is_empty() {

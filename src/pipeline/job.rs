@@ -323,7 +323,11 @@ fn verdicts_of(
 pub(super) fn candidates_of<'a>(source: &LandedSource, everything: bool, again: &'a StringArray) -> Candidates<'a> {
     match everything {
         true => Candidates::Everything,
-        false => Candidates::Extract { sequence: source.landed.sequence, again },
+        false => Candidates::Extract {
+            sequence: source.landed.sequence,
+            rows: source.landed.rows - source.landed.deleted,
+            again,
+        },
     }
 }
 
