@@ -38,7 +38,7 @@ const ATTEMPTS: usize = 20;
 pub struct Lake {
     pub(crate) place: Place,
     pub(crate) clock: Clock,
-    known: Known,
+    pub(crate) known: Known,
 }
 
 impl Lake {

@@ -81,6 +81,10 @@ impl Known {
     fn set(&self, table: &TableName, state: &State) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(table.clone(), state.clone());
     }
+
+    pub(crate) fn forget(&self, table: &TableName) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(table);
+    }
 }
 
 /// What a log says at one version.
@@ -200,17 +204,18 @@ impl Log {
         let base = before.map(|state| &state.delta as _);
         let commit =
             CommitBuilder::from(properties).with_actions(actions).build(base, Arc::clone(&self.store), operation);
-        let outcome = async { commit.into_prepared_commit_future().await?.await }.await;
+        let outcome = async {
+            let done = commit.into_prepared_commit_future().await?.await?;
+            // What our entry makes of a table is known without reading the log again.
+            if before.is_some() { Ok(None) } else { done.await.map(|done| Some(done.snapshot())) }
+        };
         let number = before.map_or(0, |state| unsigned(state.version) + 1);
-        match outcome {
-            Ok(done) => {
-                let state = match before {
-                    // What is in the table now is known without reading the log again.
-                    Some(before) => self.after(before, entry)?,
-                    None => {
-                        let done = done.await.map_err(|error| self.failed("read", error))?;
-                        State::read(&self.table, done.snapshot())?
-                    }
+        match outcome.await {
+            Ok(first) => {
+                let state = match (before, first) {
+                    (Some(before), _) => self.after(before, entry)?,
+                    (None, Some(first)) => State::read(&self.table, first)?,
+                    (None, None) => return Err(Error::bug("a table begins with its first version")),
                 };
                 self.checkpoint(&state).await;
                 self.known.set(&self.table, &state);

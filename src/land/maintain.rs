@@ -137,6 +137,7 @@ impl Lake {
 
     /// Removes a table with all its versions: its log first, so that no half table is seen.
     pub async fn drop_table(&self, table: &TableName) -> Result<()> {
+        self.known.forget(table);
         let folder = self.folder(table);
         for path in [folder.clone().join("_delta_log"), folder] {
             let found = self.place.root.list(Some(&path)).map_ok(|meta| meta.location).boxed();

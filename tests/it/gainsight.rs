@@ -366,6 +366,23 @@ async fn many_records_come_by_an_export_and_one_page_shows_that_nothing_follows(
 }
 
 #[tokio::test]
+async fn where_many_records_are_known_of_an_export_comes_first() {
+    assert_eq!((Way::for_at_least(19_999), Way::for_at_least(20_000)), (Way::Quickest, Way::Export));
+    let (server, client, calls) = scripted().await;
+    server.push(ok(json!({"statusURL": "v3/exports/data/bulk/status/1"})));
+    server.push(ok(json!({"jobStatus": "COMPLETED", "totalRecords": 2, "chunkDetails": [{"chunkURL": "chunk/0"}]})));
+    server.push(Answer::new(200, "Gsid\n000000\n000001\n"));
+    server.push(ok(json!({"records": []}))); // nothing was deleted meanwhile
+    server.push(ok(json!({"records": [{"Gsid": "000002"}]})));
+    assert_eq!(ids(&client, Way::Export).await.unwrap(), ["000000", "000001", "000002"]);
+    let asked = server.received();
+    assert!(!String::from_utf8_lossy(&asked[0].body).contains("conditions"), "all records: {:?}", asked[0]);
+    let last: Json = serde_json::from_slice(&asked[4].body).unwrap();
+    assert_eq!(last["where"]["conditions"][0]["value"], json!(["000001"]));
+    assert_eq!((asked.len(), calls.read()[&CallClass::GainsightBulk]), (5, 1));
+}
+
+#[tokio::test]
 async fn a_tenant_that_refuses_to_export_is_read_by_pages() {
     let (server, client, _) = scripted().await;
     push_full_pages(&server);

@@ -312,6 +312,24 @@ async fn what_a_crash_leaves_is_invisible_and_swept_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn two_processes_see_each_others_commits_and_that_a_table_is_gone() {
+    let one = Shore::folder().await;
+    let folder = one.folder.as_ref().unwrap().path();
+    let other = Shore::with(Lake::open(".sf2gs/lake", folder, &BTreeMap::new()).await.unwrap(), None);
+    one.land(Mode::Replace, 1, &[row("a", 1)]).await.unwrap();
+    other.land(Mode::Merge, 2, &[row("b", 2)]).await.unwrap();
+    one.land(Mode::Merge, 3, &[row("c", 3), gone("a")]).await.unwrap();
+    let snapshot = other.land(Mode::Merge, 4, &[row("b", 4)]).await.unwrap();
+    assert_eq!((snapshot.version(), other.model(&snapshot).await), (3, model([("b", 4), ("c", 3)])));
+    let seen = one.lake.snapshot(&account()).await.unwrap().unwrap();
+    assert_eq!((seen.version(), one.model(&seen).await), (3, model([("b", 4), ("c", 3)])));
+    other.lake.drop_table(&account()).await.unwrap();
+    assert!(one.lake.snapshot(&account()).await.unwrap().is_none());
+    let anew = one.land(Mode::Replace, 5, &[row("d", 5)]).await.unwrap();
+    assert_eq!((anew.version(), one.model(&anew).await), (0, model([("d", 5)])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn columns_are_added_and_never_silently_lost_or_changed() {
     let shore = Shore::memory();
     let wide: SchemaRef = Arc::new(Schema::new(vec![
