@@ -1,8 +1,13 @@
 //! The main job, end to end, by the real program over HTTP.
 
+use std::collections::BTreeMap;
 use std::process::Command;
 
+use chrono::TimeDelta;
 use serde_json::Value;
+use sf2gs::clock::Clock;
+use sf2gs::land::Lake;
+use sf2gs::land::TableName;
 use sf2gs::sandbox::salesforce::OrgOptions;
 
 use crate::support::scene::Scene;
@@ -176,4 +181,30 @@ fn a_reject_for_a_missing_parent_is_tried_again_when_the_parent_arrives() {
     let still = scene.run(&["run", "company_person_sync", "--format", "json"]);
     let still = &json(&still.stdout)[0];
     assert_eq!((&still["retried"], &still["rejected"]), (&0.into(), &0.into()), "{still}");
+}
+
+#[test]
+fn a_chain_is_reconciled_with_one_whole_look_at_each_gainsight_object() {
+    let clock = Clock::system();
+    let org = OrgOptions { seed: 7, users: 12, accounts: 40, contacts: 150, ..OrgOptions::default() };
+    let scene = Scene::with(org, |tenant| tenant.clock = clock.clone());
+    // Long enough apart that no look overlaps what was written before the one before.
+    for _ in 0..2 {
+        scene.run(&["run", CHAIN]);
+        clock.advance(TimeDelta::seconds(60));
+    }
+    let version = |object: &str| {
+        let table = TableName::new("gainsight", object).unwrap();
+        scene.block_on(async {
+            let lake = Lake::open(".sf2gs/lake", scene.path(), &BTreeMap::new()).await.unwrap();
+            lake.snapshot(&table).await.unwrap().unwrap().version()
+        })
+    };
+    let before = ["gsuser", "company", "person", "company_person"].map(|object| (object, version(object)));
+    assert_eq!(scene.run(&["reconcile", CHAIN]).code, 0);
+    // Two of the jobs use companies.
+    assert_eq!(
+        before.map(|(object, before)| (object, before + 1)),
+        before.map(|(object, _)| (object, version(object)))
+    );
 }
