@@ -29,8 +29,7 @@ lookup_1_all AS (
 
 -- Numbers of keys that several rows may have. (worked out first)
 lookup_1_suspects AS (
-  SELECT number FROM (SELECT key_hash(lookup_1_1) AS number FROM lookup_1_all)
-  WHERE number IS NOT NULL GROUP BY number HAVING count(*) > 1
+  SELECT unnest(repeated(key_hash(lookup_1_1))) AS number FROM lookup_1_all
 ),
 
 -- Of several records with one key these are the candidates, at most 10. (worked out first)
@@ -65,8 +64,7 @@ lookup_2_all AS (
 
 -- Numbers of keys that several rows may have. (worked out first)
 lookup_2_suspects AS (
-  SELECT number FROM (SELECT key_hash(lookup_2_1, lookup_2_2) AS number FROM lookup_2_all)
-  WHERE number IS NOT NULL GROUP BY number HAVING count(*) > 1
+  SELECT unnest(repeated(key_hash(lookup_2_1, lookup_2_2))) AS number FROM lookup_2_all
 ),
 
 -- Of several records with one key the lowest GSID counts. (worked out first)
@@ -97,8 +95,7 @@ persons_all AS (
 
 -- Numbers of keys that several rows may have. (worked out first)
 persons_suspects AS (
-  SELECT number FROM (SELECT key_hash(key_1) AS number FROM persons_all)
-  WHERE number IS NOT NULL GROUP BY number HAVING count(*) > 1
+  SELECT unnest(repeated(key_hash(key_1))) AS number FROM persons_all
 ),
 
 -- Of several records with one key these are the candidates, at most 10. (worked out first)
@@ -136,8 +133,7 @@ company_persons_all AS (
 
 -- Numbers of keys that several rows may have. (worked out first)
 company_persons_suspects AS (
-  SELECT number FROM (SELECT key_hash(person_gsid, company_gsid) AS number FROM company_persons_all)
-  WHERE number IS NOT NULL GROUP BY number HAVING count(*) > 1
+  SELECT unnest(repeated(key_hash(person_gsid, company_gsid))) AS number FROM company_persons_all
 ),
 
 -- Of several records with one key these are the candidates, at most 10. (worked out first)
@@ -163,8 +159,7 @@ company_persons AS (
 
 -- Numbers of keys that several rows may have. (worked out first)
 rows_suspects AS (
-  SELECT number FROM (SELECT key_hash(key_1) AS number FROM mapped)
-  WHERE number IS NOT NULL GROUP BY number HAVING count(*) > 1
+  SELECT unnest(repeated(key_hash(key_1))) AS number FROM mapped
 ),
 
 -- Persons that several rows are about. (worked out first)

@@ -31,8 +31,7 @@ lookup_1_all AS (
 
 -- Numbers of keys that several rows may have. (worked out first)
 lookup_1_suspects AS (
-  SELECT number FROM (SELECT key_hash(lookup_1_1) AS number FROM lookup_1_all)
-  WHERE number IS NOT NULL GROUP BY number HAVING count(*) > 1
+  SELECT unnest(repeated(key_hash(lookup_1_1))) AS number FROM lookup_1_all
 ),
 
 -- Of several records with one key the lowest GSID counts. (worked out first)
@@ -53,8 +52,7 @@ lookup_1 AS (
 
 -- Numbers of keys that several rows may have. (worked out first)
 rows_suspects AS (
-  SELECT number FROM (SELECT key_hash(key_1) AS number FROM mapped)
-  WHERE number IS NOT NULL GROUP BY number HAVING count(*) > 1
+  SELECT unnest(repeated(key_hash(key_1))) AS number FROM mapped
 ),
 
 -- Of several rows with one key the newest counts, then the higher Id. (worked out first)
@@ -83,8 +81,7 @@ records_all AS (
 
 -- Numbers of keys that several rows may have. (worked out first)
 records_suspects AS (
-  SELECT number FROM (SELECT key_hash(key_1) AS number FROM records_all)
-  WHERE number IS NOT NULL GROUP BY number HAVING count(*) > 1
+  SELECT unnest(repeated(key_hash(key_1))) AS number FROM records_all
 ),
 
 -- Of several records with one key these are the candidates, at most 10. (worked out first)

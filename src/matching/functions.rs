@@ -9,6 +9,7 @@
 //! | `trim_text(text)` | the text without Unicode white space at both ends; blank is NULL |
 //! | `number_text(double)` | the shortest decimal text that is this number, never with an exponent |
 //! | `key_hash(part, …)` | a number that is the same for equal keys; NULL if a part is NULL |
+//! | `repeated(number)` | over many rows: the numbers that come more than once, as a list |
 //!
 //! All are immutable, so that the optimiser computes a key once. Every kind of string array is taken; the result is
 //! always `Utf8`, so that two keys of one join have one type. Text that is plain ASCII, nearly all of it, is handled a
@@ -33,6 +34,7 @@ use datafusion::common::utils::take_function_args;
 use datafusion::error::DataFusionError;
 use datafusion::error::Result;
 use datafusion::execution::context::SessionContext;
+use datafusion::logical_expr::AggregateUDF;
 use datafusion::logical_expr::Coercion;
 use datafusion::logical_expr::ColumnarValue;
 use datafusion::logical_expr::EncodingPreservation;
@@ -45,6 +47,7 @@ use datafusion::logical_expr::Volatility;
 use datafusion::scalar::ScalarValue;
 
 use crate::matching::key_hash::KeyHash;
+use crate::matching::repeated::Repeated;
 use crate::matching::text;
 
 /// Makes the functions known to a session. The statements of [`compile`](crate::matching::compile) need them.
@@ -53,6 +56,7 @@ pub fn register(ctx: &SessionContext) {
         ctx.register_udf(ScalarUDF::new_from_impl(TextFunction::new(rule)));
     }
     ctx.register_udf(ScalarUDF::new_from_impl(KeyHash::new()));
+    ctx.register_udaf(AggregateUDF::new_from_impl(Repeated::new()));
 }
 
 /// Which function it is.

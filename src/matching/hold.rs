@@ -4,7 +4,8 @@
 //! itself the engine holds whichever side has fewer rows, or else deals both sides out by key before every join. The
 //! rows are wide and grow with each join: holding them copies every cell again and again (a million mirrored records
 //! and half a million rows took seven times as long as the other way round), and dealing them out four times over costs
-//! twice what the joins themselves do. So the narrow side is held, whole and once, and nothing is dealt out.
+//! twice what the joins themselves do. So the narrow side is held, whole and once, and nothing is dealt out; and as rows
+//! find one record each, they need not be copied to have it beside them (see [`lookup`](crate::matching::lookup)).
 //!
 //! A few rows are another matter: see [`narrow`](crate::matching::narrow).
 
@@ -25,12 +26,10 @@ use datafusion::physical_plan::joins::PartitionMode;
 use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::statistics::StatisticsContext;
 
+use crate::matching::lookup::LookupExec;
+
 /// Below this many rows the mirrors are narrowed instead.
 pub(super) const FEW: usize = 50_000;
-
-/// Bytes of rows that wait before a join until what it holds is there. One thread fills a held side: with the rows asked
-/// for early, the joins below fill theirs at the same time.
-const AHEAD: usize = 1 << 20;
 
 /// How many rows `source` has, as far as it is `told` or the tables' statistics know.
 pub(super) async fn count(ctx: &SessionContext, told: Option<usize>) -> Result<Option<usize>> {
@@ -50,20 +49,23 @@ pub(super) fn streaming(state: SessionState) -> SessionState {
     optimizer.join_reordering = false;
     optimizer.hash_join_single_partition_threshold = usize::MAX;
     optimizer.hash_join_single_partition_threshold_rows = usize::MAX;
-    config.options_mut().execution.hash_join_buffering_capacity = AHEAD;
     let mut rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> = vec![Arc::new(HoldRight)];
     rules.extend(state.physical_optimizers().iter().cloned());
     SessionStateBuilder::new_from_existing(state).with_config(config).with_physical_optimizer_rules(rules).build()
 }
 
-/// Turns joins that keep the rows of their left side round, so that the right side is the one that is held.
+/// Makes lookups of left joins, and turns other joins that keep the rows of their left side round, so that the right side
+/// is the one that is held.
 #[derive(Debug)]
 struct HoldRight;
 
 impl PhysicalOptimizerRule for HoldRight {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
         let turned = plan.transform_up(|plan| match plan.downcast_ref::<HashJoinExec>() {
-            Some(join) if keeps_left(join) => Ok(Transformed::yes(join.swap_inputs(PartitionMode::CollectLeft)?)),
+            Some(join) if keeps_left(join) => match LookupExec::of(join) {
+                Some(lookup) => Ok(Transformed::yes(Arc::new(lookup) as Arc<dyn ExecutionPlan>)),
+                None => Ok(Transformed::yes(join.swap_inputs(PartitionMode::CollectLeft)?)),
+            },
             _ => Ok(Transformed::no(plan)),
         });
         Ok(turned?.data)
@@ -121,7 +123,8 @@ mod tests {
     async fn joins(state: SessionState) -> Vec<String> {
         let plan = frame(state).await.create_physical_plan().await.unwrap();
         let text = displayable(plan.as_ref()).indent(false).to_string();
-        text.lines().filter(|line| line.contains("JoinExec")).map(|line| line.trim().to_owned()).collect()
+        let is_join = |line: &&str| line.contains("JoinExec") || line.contains("LookupExec");
+        text.lines().filter(is_join).map(|line| line.trim().to_owned()).collect()
     }
 
     #[tokio::test]
@@ -130,8 +133,8 @@ mod tests {
         assert_eq!(count(&ctx, None).await.unwrap(), Some(FEW));
         let state = streaming(ctx.state());
         let joins = joins(state.clone()).await;
-        assert!(joins.len() == 2 && joins.iter().all(|join| join.contains("mode=CollectLeft")), "{joins:?}");
-        for kind in ["join_type=Right,", "join_type=RightAnti,"] {
+        assert_eq!(joins.len(), 2, "{joins:?}");
+        for kind in ["LookupExec: on=[(id@0, id@0)]", "mode=CollectLeft, join_type=RightAnti,"] {
             assert!(joins.iter().any(|join| join.contains(kind)), "{kind} {joins:?}");
         }
         let [held, plain] = [frame(state).await, frame(ctx.state()).await].map(|frame| frame.collect());

@@ -238,10 +238,7 @@ impl Writer<'_> {
         self.script.first(
             format!("{name}_suspects"),
             "Numbers of keys that several rows may have.",
-            format!(
-                "SELECT number FROM (SELECT key_hash({list}) AS number FROM {from})\n\
-                 WHERE number IS NOT NULL GROUP BY number HAVING count(*) > 1"
-            ),
+            format!("SELECT unnest(repeated(key_hash({list}))) AS number FROM {from}"),
         );
         format!(
             "SELECT {list} FROM {from} WHERE key_hash({list}) IN (SELECT number FROM {name}_suspects) \
