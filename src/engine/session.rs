@@ -3,10 +3,11 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use datafusion::catalog::MemoryCatalogProviderList;
 use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::context::SessionState;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::memory_pool::TrackConsumersPool;
-use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::SessionConfig;
 use datafusion::prelude::SessionContext;
@@ -26,8 +27,8 @@ pub(crate) const LAKE: &str = "lake";
 /// Makes sessions that share their limits.
 #[derive(Debug, Clone)]
 pub struct Engine {
-    runtime: Arc<RuntimeEnv>,
-    config: SessionConfig,
+    /// What every session begins with.
+    state: SessionState,
     lake: Lake,
 }
 
@@ -70,14 +71,19 @@ impl Engine {
         // A join with few changed keys then decodes only the rows it needs, and a filter skips the other columns.
         options.execution.parquet.pushdown_filters = true;
         options.execution.parquet.reorder_filters = true;
-        Ok(Self { runtime, config, lake: lake.clone() })
+        let state =
+            SessionStateBuilder::new_with_default_features().with_config(config).with_runtime_env(runtime).build();
+        Ok(Self { state, lake: lake.clone() })
     }
 
     /// A new session within the shared limits: the functions of SQL, no tables.
     pub fn session(&self) -> SessionContext {
-        let state = SessionStateBuilder::new_with_default_features()
-            .with_config(self.config.clone())
-            .with_runtime_env(Arc::clone(&self.runtime))
+        // The functions are shared, as to make them anew takes longer than many a query; the tables are not.
+        let config = self.state.config().clone().with_create_default_catalog_and_schema(true);
+        let state = SessionStateBuilder::new_from_existing(self.state.clone())
+            .with_config(config)
+            .with_session_id(crate::clock::new_id())
+            .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()))
             .build();
         SessionContext::new_with_state(state)
     }
@@ -98,6 +104,6 @@ impl Engine {
 
     /// Parallel streams of a plan.
     pub fn threads(&self) -> usize {
-        self.config.target_partitions()
+        self.state.config().target_partitions()
     }
 }

@@ -56,6 +56,10 @@ impl Codec {
     }
 }
 
+/// Bytes of a page before it is compressed: small enough to stay in a core's own cache from then until it is written, and
+/// again from when it is read until its values are taken out.
+const PAGE_BYTES: usize = 64 << 10;
+
 /// When a slab, a row group and a file end: what comes first counts.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
@@ -64,7 +68,7 @@ pub(crate) struct Limits {
     pub(crate) slab_rows: usize,
     /// Memory of the rows that are encoded at a time.
     pub(crate) slab_bytes: usize,
-    /// Rows of a row group.
+    /// Rows of a row group: what one thread reads at a time.
     pub(crate) group_rows: usize,
     /// Memory of a row group's encoded pages.
     pub(crate) group_bytes: usize,
@@ -78,7 +82,7 @@ impl Default for Limits {
             codec: Codec::Small,
             slab_rows: 64 * 1024,
             slab_bytes: 16 << 20,
-            group_rows: 128 * 1024,
+            group_rows: 64 * 1024,
             group_bytes: 24 << 20,
             file_bytes: 512 << 20,
         }
@@ -244,6 +248,7 @@ fn properties(schema: &SchemaRef, first: &[RecordBatch], threads: usize, codec: 
             Codec::Quick => Compression::LZ4_RAW,
             Codec::Small => small,
         })
+        .set_data_page_size_limit(PAGE_BYTES)
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_max_row_group_row_count(None);
     for (field, look) in looks.into_inner().map_err(|_| Error::bug("an encoder thread died"))? {

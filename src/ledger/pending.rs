@@ -49,7 +49,7 @@ impl PendingList {
         self.rows.is_empty()
     }
 
-    /// Each row's source id, and the keys that it waits for: JSON texts as [`key_text`] gives them. No keys: it is tried
+    /// Each row's source id, in order, and the keys that it waits for: JSON texts as [`key_text`] gives them. No keys: it is tried
     /// again each time.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Vec<&str>)> {
         self.rows.iter().map(|(id, wants)| (&self.texts[id.clone()], keys_of(&self.texts[wants.clone()])))

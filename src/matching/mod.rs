@@ -58,7 +58,9 @@ use std::sync::Arc;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::runtime::SpawnedTask;
 use datafusion::dataframe::DataFrame;
+use datafusion::error::DataFusionError;
 use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::cast;
@@ -148,15 +150,19 @@ impl MatchPlan {
         let mut left: Vec<&Table> = self.tables.iter().collect();
         let mut empty: Vec<&str> = Vec::new();
         while !left.is_empty() {
-            // Those that read none of the ones before them that are still to come; two at a time, as each has parts that one
-            // core does.
+            // Those that read none of the ones before them that are still to come; two at a time, each as a task of its own,
+            // as one core plans it.
             let (ready, later): (Vec<&Table>, Vec<&Table>) = left.iter().partition(|table| {
                 let mut before = left.iter().take_while(|other| other.name != table.name);
                 !before.any(|other| table.reads(&other.name))
             });
             let work = ready.iter().map(|table| {
                 let nothing = table.only_with.as_deref().is_some_and(|other| empty.contains(&other));
-                work_out(ctx, table, nothing)
+                let (ctx, sql) = (ctx.clone(), table.sql.clone());
+                async move {
+                    let done = SpawnedTask::spawn(async move { work_out(&ctx, &sql, nothing).await }).join().await;
+                    done.map_err(|error| DataFusionError::External(Box::new(error)))?
+                }
             });
             let found: Vec<_> = stream::iter(work.collect::<Vec<_>>()).buffered(2).try_collect().await?;
             for (table, (schema, batches)) in ready.into_iter().zip(found) {
@@ -186,8 +192,12 @@ impl MatchPlan {
 }
 
 /// Runs what gives a table's rows; not where it has `nothing` to give.
-async fn work_out(ctx: &SessionContext, table: &Table, nothing: bool) -> Result<(SchemaRef, Vec<RecordBatch>)> {
-    let frame = ctx.sql(&table.sql).await?;
+async fn work_out(
+    ctx: &SessionContext,
+    sql: &str,
+    nothing: bool,
+) -> datafusion::error::Result<(SchemaRef, Vec<RecordBatch>)> {
+    let frame = ctx.sql(sql).await?;
     if nothing {
         return Ok((Arc::clone(frame.schema().inner()), Vec::new()));
     }

@@ -172,14 +172,23 @@ async fn decide_and_load(world: &World, job: &Job, source: &LandedSource) -> Res
     let client = world.gainsight(&job.gainsight).await?;
     load::await_open_chunks(&client, &world.ledger, &source.run.id).await?;
     let everything = waiting::all_anew(world, job, source)?;
-    let pending = waiting::list(world, job, source, everything)?;
-    if source.landed.rows == 0 && !everything && pending.as_ref().is_none_or(PendingList::is_empty) {
-        // Nothing to decide: the tenant need not be asked what it holds.
-        world.ledger.record_step(&source.run.id, "load", 0, &serde_json::json!({}))?;
-        return Ok(Done::default());
-    }
-    let metadata = world.metadata(job).await?;
-    let mirrors = mirror::refresh(world, job, &metadata, Refresh::Changes).await?;
+    let listing = waiting::list(world, job, source, everything);
+    let refreshing = async {
+        let metadata = world.metadata(job).await?;
+        let mirrors = mirror::refresh(world, job, &metadata, Refresh::Changes).await?;
+        Ok((metadata, mirrors))
+    };
+    let (pending, (metadata, mirrors)) = if source.landed.rows == 0 && !everything {
+        let pending = listing.await?;
+        if pending.as_ref().is_none_or(PendingList::is_empty) {
+            // Nothing to decide: the tenant need not be asked what it holds.
+            world.ledger.record_step(&source.run.id, "load", 0, &serde_json::json!({}))?;
+            return Ok(Done::default());
+        }
+        (pending, refreshing.await?)
+    } else {
+        futures::future::try_join(listing, refreshing).await?
+    };
     let again = waiting::again(world, job, source, pending, &mirrors).await?;
     if source.landed.rows == 0 && !everything && again.ids.is_empty() {
         world.ledger.record_step(&source.run.id, "load", 0, &serde_json::json!({}))?;

@@ -109,7 +109,7 @@ async fn plan_landed(world: &World, job: &Job, source: &LandedSource, samples: u
     let metadata = world.metadata(job).await?;
     let mirrors = mirror::refresh(world, job, &metadata, Refresh::Changes).await?;
     let everything = waiting::all_anew(world, job, source)?;
-    let pending = waiting::list(world, job, source, everything)?;
+    let pending = waiting::list(world, job, source, everything).await?;
     let again = waiting::again(world, job, source, pending, &mirrors).await?;
     let candidates = candidates_of(source, everything, &again.ids);
     let decision = Decision::prepare(world, job, &source.snapshot, &mirrors, candidates).await?;

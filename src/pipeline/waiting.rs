@@ -9,7 +9,6 @@
 //! * A row that the extract brings anyway is decided with it, and is then no longer on the list unless it waits again.
 
 use std::collections::BTreeMap;
-use std::collections::HashSet;
 use std::fmt::Display;
 use std::sync::Arc;
 
@@ -19,11 +18,14 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::array::StringArray;
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
+use datafusion::common::HashSet;
+use datafusion::common::runtime::SpawnedTask;
 use datafusion::prelude::ident;
 use datafusion::prelude::lit;
 use futures::TryStreamExt;
 
 use crate::config::job::Job;
+use crate::error::Error;
 use crate::error::Result;
 use crate::land::SEQUENCE_COLUMN;
 use crate::land::Snapshot;
@@ -95,9 +97,18 @@ pub(super) fn all_anew(world: &World, job: &Job, source: &LandedSource) -> Resul
 }
 
 /// The rows that wait, as far as they are not all decided about anyway.
-pub(super) fn list(world: &World, job: &Job, source: &LandedSource, everything: bool) -> Result<Option<PendingList>> {
-    let all = source.run.full || everything;
-    if all { Ok(None) } else { world.ledger.pending_list(&job.name).map(Some) }
+pub(super) async fn list(
+    world: &World,
+    job: &Job,
+    source: &LandedSource,
+    everything: bool,
+) -> Result<Option<PendingList>> {
+    if source.run.full || everything {
+        return Ok(None);
+    }
+    let (ledger, job) = (world.ledger.clone(), job.name.clone());
+    let reading = SpawnedTask::spawn_blocking(move || ledger.pending_list(&job));
+    reading.join().await.map_err(|error| Error::bug("the list of waiting rows was not read").source(error))?.map(Some)
 }
 
 /// Chooses among the rows that wait.
@@ -111,14 +122,14 @@ pub(super) async fn again(
     let Some(pending) = pending else {
         return Ok(Again { ids: StringArray::from(Vec::<&str>::new()), settled: None });
     };
-    let rows: BTreeMap<&str, Vec<&str>> = pending.iter().collect();
-    let wanted: HashSet<&str> = rows.values().flatten().copied().collect();
+    let rows: Vec<(&str, Vec<&str>)> = pending.iter().collect();
+    let wanted: HashSet<&str> = rows.iter().flat_map(|(_, wants)| wants).copied().collect();
     let come = match world.ledger.last_success(&job.name)? {
         Some(begun) if !wanted.is_empty() => {
             let keys = lookup_keys(job, source, mirrors)?;
             come(world, &keys, mirrors, begun.timestamp_micros(), &wanted).await?
         }
-        _ => HashSet::new(),
+        _ => HashSet::default(),
     };
     let is_due = |wants: &[&str]| wants.is_empty() || wants.iter().any(|key| come.contains(key));
     let again: Vec<&str> = rows.iter().filter(|(_, wants)| is_due(wants)).map(|(id, _)| *id).collect();
@@ -137,7 +148,7 @@ async fn come<'w>(
 ) -> Result<HashSet<&'w str>> {
     let session = world.engine.session();
     matching::register(&session);
-    let mut come = HashSet::new();
+    let mut come = HashSet::default();
     for lookup in keys {
         let Some(mirror) = mirrors.get(&lookup.object) else { continue };
         // Nobody may wait for a record of this lookup, and its mirror may have a million new ones.
@@ -167,8 +178,8 @@ fn want(field: &impl Display, key: &str) -> String {
     format!("{field}{OF}{key}")
 }
 
-/// The waiting rows that the extract brings, deleted ones among them.
-async fn extracted(world: &World, source: &LandedSource, waiting: &BTreeMap<&str, Vec<&str>>) -> Result<Vec<String>> {
+/// Those of the waiting rows, which are in order, that the extract brings, deleted ones among them.
+async fn extracted(world: &World, source: &LandedSource, waiting: &[(&str, Vec<&str>)]) -> Result<Vec<String>> {
     let mut found = Vec::new();
     if waiting.is_empty() || source.landed.rows == 0 {
         return Ok(found);
@@ -178,7 +189,8 @@ async fn extracted(world: &World, source: &LandedSource, waiting: &BTreeMap<&str
     let mut rows = session.table("extract").await?.select(vec![ident("Id")])?.execute_stream().await?;
     while let Some(batch) = rows.try_next().await? {
         let ids = cast(batch.column(0), &DataType::Utf8)?;
-        found.extend(ids.as_string::<i32>().iter().flatten().filter(|id| waiting.contains_key(id)).map(str::to_owned));
+        let waits = |id: &&str| waiting.binary_search_by(|(other, _)| (*other).cmp(*id)).is_ok();
+        found.extend(ids.as_string::<i32>().iter().flatten().filter(waits).map(str::to_owned));
     }
     Ok(found)
 }
