@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   rows  ──▶ hash of the keys ──▶ place in the table ──▶ the rows' own arrays + what was found, taken from the held ones
-//!   held  ──▶ read as soon as the plan begins ──▶ one batch and a table from hashes to its rows
+//!   held  ──▶ read as soon as the plan begins ──▶ batches, and a table from hashes to their rows
 //! ```
 //!
 //! The engine's own join copies every cell of every row it passes on, for it has to reckon with several matches. The
@@ -28,13 +28,14 @@ use datafusion::arrow::array::Int64Array;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::array::RecordBatchOptions;
 use datafusion::arrow::array::UInt32Array;
-use datafusion::arrow::array::UInt32Builder;
 use datafusion::arrow::array::make_comparator;
+use datafusion::arrow::array::new_null_array;
 use datafusion::arrow::compute::SortOptions;
-use datafusion::arrow::compute::concat_batches;
+use datafusion::arrow::compute::interleave;
 use datafusion::arrow::compute::take;
 use datafusion::arrow::datatypes::Schema;
 use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::HashMap;
 use datafusion::common::NullEquality;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::common::tree_node::Transformed;
@@ -256,10 +257,13 @@ impl ExecutionPlan for LookupExec {
     }
 }
 
-/// What is held: the columns that are given on, the keys, and where a key's row is.
+/// What is held: batches as they were read, and where a key's record is among them. Put together as one batch they would
+/// be held twice for a while, and memory touched for the first time is dear.
 struct Held {
-    columns: Vec<ArrayRef>,
-    keys: Vec<ArrayRef>,
+    /// For each column that is given on, its arrays: first one with a NULL, for rows that find nothing.
+    given: Vec<Vec<ArrayRef>>,
+    /// For each batch, its keys.
+    keys: Vec<Vec<ArrayRef>>,
     table: Table,
     /// Its share of the memory pool, for as long as it is held.
     _memory: MemoryReservation,
@@ -272,38 +276,47 @@ impl Held {
         given: Vec<usize>,
         memory: MemoryReservation,
     ) -> Result<Self> {
-        let mut batches = Vec::new();
+        let schema = stream.schema();
+        let mut columns: Vec<Vec<ArrayRef>> =
+            given.iter().map(|at| vec![new_null_array(schema.field(*at).data_type(), 1)]).collect();
+        let mut held_keys = Vec::new();
+        let mut rows = 0;
         while let Some(batch) = stream.try_next().await? {
             memory.try_grow(batch.get_array_memory_size())?;
-            batches.push(batch);
+            rows += batch.num_rows();
+            for from in (0..batch.num_rows()).step_by(Place::ROWS) {
+                let part = batch.slice(from, Place::ROWS.min(batch.num_rows() - from));
+                for (column, at) in columns.iter_mut().zip(&given) {
+                    column.push(Arc::clone(part.column(*at)));
+                }
+                held_keys.push(evaluated(&keys, &part)?);
+            }
         }
-        let whole = concat_batches(&stream.schema(), &batches)?;
-        drop(batches);
-        memory.try_resize(whole.get_array_memory_size() + Table::bytes(whole.num_rows()))?;
-        let keys = evaluated(&keys, &whole)?;
-        let table = Table::of(&keys, whole.num_rows())?;
-        let columns = given.iter().map(|at| Arc::clone(whole.column(*at))).collect();
-        Ok(Self { columns, keys, table, _memory: memory })
+        memory.try_grow(Table::bytes(rows))?;
+        let table = Table::of(&held_keys, rows)?;
+        Ok(Self { given: columns, keys: held_keys, table, _memory: memory })
     }
 
     /// The rows with what is found for them.
     fn beside(&self, rows: &RecordBatch, keys: &[PhysicalExprRef], schema: &SchemaRef) -> Result<RecordBatch> {
         let keys = evaluated(keys, rows)?;
         let numbers = hashes(&keys, rows.num_rows())?;
-        let equal = equality(&keys, &self.keys)?;
-        let found = self.table.find(&numbers, &equal);
+        let equal = self.keys.iter().map(|held| equality(&keys, held)).collect::<Result<Vec<_>>>()?;
+        let found = self.table.find(&numbers, |row, place| equal[place.batch()](row, place.row()));
         let (mut columns, found) = match self.table.all(&found) {
             None => (rows.columns().to_vec(), found),
-            Some((places, found)) => {
-                let columns = rows.columns().iter().map(|column| take(column, &places, None));
+            Some((rows_of, found)) => {
+                let columns = rows.columns().iter().map(|column| take(column, &rows_of, None));
                 (columns.collect::<std::result::Result<Vec<_>, _>>()?, found)
             }
         };
-        let count = found.len();
-        for column in &self.columns {
-            columns.push(take(column, &found, None)?);
+        let places: Vec<(usize, usize)> =
+            found.iter().map(|place| place.map_or((0, 0), |place| (place.batch() + 1, place.row()))).collect();
+        for arrays in &self.given {
+            let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
+            columns.push(interleave(&arrays, &places)?);
         }
-        let options = RecordBatchOptions::new().with_row_count(Some(count));
+        let options = RecordBatchOptions::new().with_row_count(Some(places.len()));
         Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
     }
 }
@@ -313,7 +326,7 @@ fn evaluated(keys: &[PhysicalExprRef], batch: &RecordBatch) -> Result<Vec<ArrayR
 }
 
 /// Whether a row on one side and a row on the other have equal keys.
-fn equality(these: &[ArrayRef], those: &[ArrayRef]) -> Result<impl Fn(usize, usize) -> bool> {
+fn equality(these: &[ArrayRef], those: &[ArrayRef]) -> Result<impl Fn(usize, usize) -> bool + use<>> {
     let parts = these
         .iter()
         .zip(those)
@@ -322,93 +335,124 @@ fn equality(these: &[ArrayRef], those: &[ArrayRef]) -> Result<impl Fn(usize, usi
     Ok(move |this, that| parts.iter().all(|part| part(this, that).is_eq()))
 }
 
-/// From keys' hashes to the row that has the key, and from that to others with the same key.
+/// A held record: the number of its batch, and its row there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Place(u32);
+
+impl Place {
+    /// Rows of a batch at most; there can be as many batches, less one.
+    const ROWS: usize = 1 << 16;
+
+    fn new(batch: usize, row: usize) -> Result<Self> {
+        match u16::try_from(batch) {
+            Ok(batch) if batch < u16::MAX => Ok(Self(u32::from(batch) << 16 | (row % Self::ROWS) as u32)),
+            _ => Err(DataFusionError::Execution("a lookup cannot hold so many records".to_owned())),
+        }
+    }
+
+    fn batch(self) -> usize {
+        (self.0 >> 16) as usize
+    }
+
+    fn row(self) -> usize {
+        self.0 as usize % Self::ROWS
+    }
+}
+
+/// From keys' hashes to the record that has the key, and from that to others with the same key.
 struct Table {
-    /// A row, below the upper half of its hash, or [`FREE`]. Looked through from a hash's own slot on.
+    /// A record's place, below the upper half of its key's hash, or [`FREE`]. Looked through from a hash's own slot on.
     slots: Vec<u64>,
     shift: u32,
-    /// For every row, and one, the next row with its key; empty where each key is there once.
-    next: Vec<u32>,
+    /// The next record with the same key.
+    next: HashMap<Place, Place>,
 }
 
 const UPPER: u64 = !(u32::MAX as u64);
 
-/// No row. Memory that begins as zeros would be mapped twice, to be read and then to be written, which halts all threads.
+/// No record: the place would be in the batch that there cannot be. Memory that begins as zeros would be mapped twice, to
+/// be read and then to be written, which halts all threads.
 const FREE: u64 = u64::MAX;
 
 impl Table {
-    /// Twice as many slots as rows or more, so that hardly any slot but the first is looked at.
-    fn slots(rows: usize) -> usize {
-        (rows.max(1) * 2).next_power_of_two()
+    /// Twice as many slots as records or more, so that hardly any slot but the first is looked at.
+    fn slots(records: usize) -> usize {
+        (records.max(1) * 2).next_power_of_two()
     }
 
-    fn bytes(rows: usize) -> usize {
-        Self::slots(rows) * size_of::<u64>()
+    fn bytes(records: usize) -> usize {
+        Self::slots(records) * size_of::<u64>()
     }
 
-    fn of(keys: &[ArrayRef], rows: usize) -> Result<Self> {
-        if rows >= u32::MAX as usize {
-            return Err(DataFusionError::Execution(format!("{rows} records are more than a lookup can hold")));
-        }
-        let slots = Self::slots(rows);
-        let mut table = Self { slots: vec![FREE; slots], shift: 64 - slots.trailing_zeros(), next: Vec::new() };
-        let numbers = hashes(keys, rows)?;
-        let equal = equality(keys, keys)?;
-        // From the last to the first, so that of several rows with one key the first is found first.
-        for row in (0..rows).rev().filter(|row| numbers.is_valid(*row)) {
-            let hash = numbers.value(row).cast_unsigned();
-            let entry = hash & UPPER | row as u64;
-            let (slot, there) = table.look(hash, |other| equal(row, other));
-            if let Some(other) = there {
-                table.next.resize(rows, 0);
-                table.next[row] = other + 1;
+    fn of(keys: &[Vec<ArrayRef>], records: usize) -> Result<Self> {
+        let slots = Self::slots(records);
+        let mut table = Self { slots: vec![FREE; slots], shift: 64 - slots.trailing_zeros(), next: HashMap::default() };
+        // From the last to the first, so that of several records with one key the first is found first.
+        for (batch, keys_here) in keys.iter().enumerate().rev() {
+            let rows = keys_here.first().map_or(0, Array::len);
+            let numbers = hashes(keys_here, rows)?;
+            for row in (0..rows).rev().filter(|row| numbers.is_valid(*row)) {
+                let hash = numbers.value(row).cast_unsigned();
+                let place = Place::new(batch, row)?;
+                // What cannot be compared at all is told where the rows are compared.
+                let same = |there: Place, those| equality(keys_here, those).is_ok_and(|equal| equal(row, there.row()));
+                let (slot, there) =
+                    table.look(hash, |other| keys.get(other.batch()).is_some_and(|those| same(other, those)));
+                if let Some(other) = there {
+                    table.next.insert(place, other);
+                }
+                table.slots[slot] = hash & UPPER | u64::from(place.0);
             }
-            table.slots[slot] = entry;
         }
         Ok(table)
     }
 
-    /// The slot of a key and the row in it; where there is none, the slot that it would take.
-    fn look(&self, hash: u64, is_it: impl Fn(usize) -> bool) -> (usize, Option<u32>) {
+    /// The slot of a key and the record in it; where there is none, the slot that it would take.
+    fn look(&self, hash: u64, mut is_it: impl FnMut(Place) -> bool) -> (usize, Option<Place>) {
         let mut slot = (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift) as usize;
         loop {
             let entry = self.slots[slot];
             if entry == FREE {
                 return (slot, None);
             }
-            let row = (entry & !UPPER) as u32;
-            if entry & UPPER == hash & UPPER && is_it(row as usize) {
-                return (slot, Some(row));
+            let place = Place((entry & !UPPER) as u32);
+            if entry & UPPER == hash & UPPER && is_it(place) {
+                return (slot, Some(place));
             }
             slot = (slot + 1) & (self.slots.len() - 1);
         }
     }
 
-    /// For each key the first row that has it.
-    fn find(&self, numbers: &Int64Array, equal: &impl Fn(usize, usize) -> bool) -> UInt32Array {
-        let look =
-            |(row, number): (usize, Option<i64>)| self.look(number?.cast_unsigned(), |other| equal(row, other)).1;
-        numbers.iter().enumerate().map(look).collect()
+    /// For each key the first record that has it.
+    fn find(&self, numbers: &Int64Array, equal: impl Fn(usize, Place) -> bool) -> Vec<Option<Place>> {
+        // The records by their hashes first, then the keys: so the many places in memory are asked for at the same time
+        // and not one after the other.
+        let likely = |number: i64| self.look(number.cast_unsigned(), |_| true).1;
+        let likely: Vec<Option<Place>> = numbers.iter().map(|number| number.and_then(likely)).collect();
+        let sure = |(row, likely): (usize, Option<Place>)| match likely? {
+            place if equal(row, place) => Some(place),
+            _ => self.look(numbers.value(row).cast_unsigned(), |place| equal(row, place)).1,
+        };
+        likely.into_iter().enumerate().map(sure).collect()
     }
 
-    /// Where a key has several rows: for each match, its key's place and its row. `None` where `found` is all there is.
-    fn all(&self, found: &UInt32Array) -> Option<(UInt32Array, UInt32Array)> {
-        let further = |row: u32| self.next.get(row as usize).and_then(|next| next.checked_sub(1));
-        if !found.iter().flatten().any(|row| further(row).is_some()) {
+    /// Where a key has several records: for each match its row, and the record. `None` where `found` is all there is.
+    fn all(&self, found: &[Option<Place>]) -> Option<(UInt32Array, Vec<Option<Place>>)> {
+        if self.next.is_empty() || !found.iter().flatten().any(|place| self.next.contains_key(place)) {
             return None;
         }
-        let (mut places, mut rows) = (UInt32Builder::new(), UInt32Builder::new());
-        for (place, first) in (0_u32..).zip(found) {
-            places.append_value(place);
-            rows.append_option(first);
-            let mut row = first;
-            while let Some(more) = row.and_then(further) {
-                places.append_value(place);
-                rows.append_value(more);
-                row = Some(more);
+        let (mut rows, mut all) = (Vec::new(), Vec::new());
+        for (row, first) in (0_u32..).zip(found) {
+            rows.push(row);
+            all.push(*first);
+            let mut last = *first;
+            while let Some(more) = last.and_then(|place| self.next.get(&place)) {
+                rows.push(row);
+                all.push(Some(*more));
+                last = Some(*more);
             }
         }
-        Some((places.finish(), rows.finish()))
+        Some((UInt32Array::from(rows), all))
     }
 }
 
