@@ -12,9 +12,10 @@ use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, Record
 use futures::Stream;
 use futures::TryStreamExt;
 use futures::stream;
+use tokio::sync::oneshot;
 
 use crate::config::job::Job;
-use crate::connect::gainsight::ObjectMetadata;
+use crate::connect::gainsight::{GainsightClient, ObjectMetadata};
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
@@ -29,7 +30,7 @@ use super::mirror;
 use super::mirror::Refresh;
 use super::record::{VerdictLog, store_rejects};
 use super::report::JobReport;
-use super::rounds::Family;
+use super::rounds::{Family, Rounds};
 use super::source::{LandedSource, land_source, store_failure};
 use super::waiting;
 use super::waiting::{Waiting, Wants};
@@ -200,52 +201,27 @@ async fn decide_and_load(world: &World, job: &Job, source: &LandedSource) -> Res
     let rows = decision.source_rows().await?;
 
     let log = VerdictLog::begin(world, &source.run.id, &job.name)?;
-    let passing = Passing { log: Some(log), family: Some(Family::new(&decision.session.runtime_env())) };
-    let begun = client.tenant_time();
+    let family = Family::new(&decision.session.runtime_env());
+    let (tell, told) = oneshot::channel();
+    let passing = Passing { log: Some(log), family: Some(family), rejects: Some(tell) };
     let sending = Sending { world, job, run: &source.run.id, metadata: &metadata };
     let verdicts = decision.stream().await?;
     let schema = verdicts.schema();
-    let (first, mut passing) = sending.send("load", rows, verdicts, passing).await?;
-    let family = passing.family.take().unwrap_or_else(|| Family::new(&decision.session.runtime_env()));
-    let held = family.held();
-    let mut rounds = family.rounds();
-    let wanted = std::mem::take(&mut rounds.wanted);
-    let lookups = decision.plan.lookups.iter();
-    let lookups = lookups.filter_map(|key| Some((key.clone(), wanted.get(&key.field.to_string())?.clone())));
-    let mut arrivals = Arrivals::new(lookups.collect(), begun);
-    let mut total = Sent::default();
-    let mut refer = Waiting::new();
-    let mut sent = first.0.inserted + first.0.updated;
-    total.take(first, |id| !rounds.hopeless.contains(id), &mut refer);
-    // Most rejects are known by now: their input is looked up while the rows that follow are on their way.
-    let known = std::mem::take(&mut total.rejects);
-    let storing = store_rejects(world, &source.run.id, &job.name, &decision, &known);
-    let following = async {
-        for (number, rows) in rounds.sizes.iter().enumerate() {
-            if number > 0 || rounds.first_has_parents {
-                arrivals.read(&client, &decision.session, &metadata, sent).await?;
-            }
-            let what = format!("load of those whose parents are there, {} of {}", number + 1, rounds.sizes.len());
-            let come = Arc::new(arrivals);
-            let complete = Arc::clone(&come);
-            let held = rounds.rows(number).and_then(move |batch| std::future::ready(complete.complete(&batch)));
-            let held = verdicts_of(&schema, held);
-            let done;
-            (done, passing) = sending.send(&what, *rows as u64, held, passing).await?;
-            sent = done.0.inserted + done.0.updated;
-            arrivals =
-                Arc::into_inner(come).ok_or_else(|| Error::bug("rows of a round are on their way after its end"))?;
-            total.take(done, |id| rounds.refer.contains(id), &mut refer);
-        }
-        Ok((arrivals, passing, sent))
+    // What the verdicts reject is known when the last has passed; its input is looked up while the tenant works on.
+    let storing = async {
+        let rejects: Vec<Reject> = told.await.unwrap_or_default();
+        store_rejects(world, &source.run.id, &job.name, &decision, &rejects).await?;
+        Ok(rejects)
     };
-    let ((), (mut arrivals, passing, sent)) = futures::future::try_join(storing, following).await?;
+    let writing = all_rounds(&sending, &client, &decision, (verdicts, rows), passing);
+    let (mut rejects, written) = futures::future::try_join(storing, writing).await?;
+    let Written { mut total, mut refer, rounds, held, mut arrivals, sent, log } = written;
     let storing = store_rejects(world, &source.run.id, &job.name, &decision, &total.rejects);
-    match passing.log {
+    match log {
         Some(log) => futures::future::try_join(storing, log.commit(world)).await.map(drop)?,
         None => storing.await?,
     }
-    total.rejects.extend(known);
+    rejects.append(&mut total.rejects);
     let live = source.landed.rows - source.landed.deleted;
     let mut done = Done {
         counters: Counters {
@@ -255,10 +231,10 @@ async fn decide_and_load(world: &World, job: &Job, source: &LandedSource) -> Res
             inserted: total.inserted,
             updated: total.updated,
             unchanged: total.unchanged,
-            rejected: total.rejects.len() as u64,
+            rejected: rejects.len() as u64,
             references: 0,
         },
-        rejects: total.rejects,
+        rejects,
         pending: PendingChange::default(),
     };
     let mut still_waiting = total.waiting;
@@ -294,6 +270,59 @@ async fn decide_and_load(world: &World, job: &Job, source: &LandedSource) -> Res
         &serde_json::json!({"held": held, "references": done.counters.references}),
     )?;
     Ok(done)
+}
+
+/// What was written, and what is known of the rows that have no reference yet.
+struct Written {
+    total: Sent,
+    /// Rows whose reference may be there by now.
+    refer: Waiting,
+    rounds: Rounds,
+    /// Rows that waited for others.
+    held: usize,
+    arrivals: Arrivals,
+    /// Rows sent last.
+    sent: u64,
+    log: Option<VerdictLog>,
+}
+
+/// Sends the verdicts, and then the rows that follow others, round by round.
+async fn all_rounds(
+    sending: &Sending<'_>,
+    client: &GainsightClient,
+    decision: &Decision,
+    (verdicts, rows): (SendableRecordBatchStream, u64),
+    passing: Passing,
+) -> Result<Written> {
+    let begun = client.tenant_time();
+    let schema = verdicts.schema();
+    let (first, mut passing) = sending.send("load", rows, verdicts, passing).await?;
+    let family = passing.family.take().unwrap_or_else(|| Family::new(&decision.session.runtime_env()));
+    let held = family.held();
+    let mut rounds = family.rounds();
+    let wanted = std::mem::take(&mut rounds.wanted);
+    let lookups = decision.plan.lookups.iter();
+    let lookups = lookups.filter_map(|key| Some((key.clone(), wanted.get(&key.field.to_string())?.clone())));
+    let mut arrivals = Arrivals::new(lookups.collect(), begun);
+    let mut total = Sent::default();
+    let mut refer = Waiting::new();
+    let mut sent = first.0.inserted + first.0.updated;
+    total.take(first, |id| !rounds.hopeless.contains(id), &mut refer);
+    for (number, rows) in rounds.sizes.iter().enumerate() {
+        if number > 0 || rounds.first_has_parents {
+            arrivals.read(client, &decision.session, sending.metadata, sent).await?;
+        }
+        let what = format!("load of those whose parents are there, {} of {}", number + 1, rounds.sizes.len());
+        let come = Arc::new(arrivals);
+        let complete = Arc::clone(&come);
+        let held = rounds.rows(number).and_then(move |batch| std::future::ready(complete.complete(&batch)));
+        let done;
+        (done, passing) = sending.send(&what, *rows as u64, verdicts_of(&schema, held), passing).await?;
+        sent = done.0.inserted + done.0.updated;
+        arrivals = Arc::into_inner(come).ok_or_else(|| Error::bug("rows of a round are on their way after its end"))?;
+        total.take(done, |id| rounds.refer.contains(id), &mut refer);
+    }
+    Ok(Written { total, refer, rounds, held, arrivals, sent, log: passing.log })
 }
 
 /// Sets the references of rows that are written by now. Gives their number.
@@ -347,8 +376,10 @@ struct Watched {
     waiting: Waiting,
     /// Rows whose self lookup may find a record of this run.
     self_references: Waiting,
-    /// Rows that the verdicts reject.
+    /// Rows that the verdicts reject, where nobody else has been told of them.
     rejects: Vec<Reject>,
+    /// How many the verdicts reject.
+    rejected: usize,
 }
 
 /// What the verdicts pass on their way to the load.
@@ -358,6 +389,8 @@ struct Passing {
     log: Option<VerdictLog>,
     /// Holds the rows that follow others.
     family: Option<Family>,
+    /// Is told what the verdicts reject when the last has passed.
+    rejects: Option<oneshot::Sender<Vec<Reject>>>,
 }
 
 /// What became of all rows of a run so far.
@@ -407,7 +440,7 @@ impl Sending<'_> {
         let Self { world, job, .. } = *self;
         world.reporter.begin(&job.name, step, Some(rows));
         let (loaded, watched, passing) = self.load(verdicts, passing).await?;
-        let rejected = watched.rejects.len() + loaded.rejects.len();
+        let rejected = watched.rejected + loaded.rejects.len();
         world.reporter.end(
             &job.name,
             step,
@@ -441,7 +474,7 @@ impl Sending<'_> {
         let schema = decisions.schema();
         let mut builder = RecordBatchReceiverStreamBuilder::new(schema, 2);
         let sender = builder.tx();
-        let (give_back, taken_back) = tokio::sync::oneshot::channel();
+        let (give_back, taken_back) = oneshot::channel();
         builder.spawn(async move {
             let mut decisions = decisions;
             let mut watched = Watched::default();
@@ -459,6 +492,10 @@ impl Sending<'_> {
                 }
             }
             drop((sender, decisions));
+            watched.rejected = watched.rejects.len();
+            if let Some(tell) = passing.rejects.take() {
+                let _unheard = tell.send(std::mem::take(&mut watched.rejects));
+            }
             // Nobody waits only when the load has failed, and then the failure is what matters.
             let _gone = give_back.send((watched, passing));
             Ok(())
