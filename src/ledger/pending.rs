@@ -39,8 +39,10 @@ pub struct Pending {
 #[derive(Debug, Clone, Default)]
 pub struct PendingList {
     texts: String,
-    /// Where in the texts each row's source id and keys are.
+    /// Where in the texts each row's source id is, and which of the keys are its own.
     rows: Vec<(Range<usize>, Range<usize>)>,
+    /// Where in the texts each key is.
+    keys: Vec<Range<usize>>,
 }
 
 impl PendingList {
@@ -51,16 +53,30 @@ impl PendingList {
 
     /// Each row's source id, in order, and the keys that it waits for: JSON texts as [`key_text`] gives them. No keys: it is tried
     /// again each time.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, Vec<&str>)> {
-        self.rows.iter().map(|(id, wants)| (&self.texts[id.clone()], keys_of(&self.texts[wants.clone()])))
+    pub fn iter(&self) -> impl Iterator<Item = (&str, impl ExactSizeIterator<Item = &str>)> {
+        let key = |at: &Range<usize>| &self.texts[at.clone()];
+        self.rows.iter().map(move |(id, keys)| (&self.texts[id.clone()], self.keys[keys.clone()].iter().map(key)))
+    }
+
+    /// Whether the row of that id waits.
+    pub fn contains(&self, source_id: &str) -> bool {
+        self.rows.binary_search_by(|(id, _)| self.texts[id.clone()].cmp(source_id)).is_ok()
     }
 
     fn add(&mut self, source_id: &str, wants: Option<&str>) {
+        let id = self.text(source_id);
+        let first = self.keys.len();
+        for key in keys_of(wants.unwrap_or_default()) {
+            let key = self.text(key);
+            self.keys.push(key);
+        }
+        self.rows.push((id, first..self.keys.len()));
+    }
+
+    fn text(&mut self, text: &str) -> Range<usize> {
         let from = self.texts.len();
-        self.texts.push_str(source_id);
-        let between = self.texts.len();
-        self.texts.push_str(wants.unwrap_or_default());
-        self.rows.push((from..between, between..self.texts.len()));
+        self.texts.push_str(text);
+        from..self.texts.len()
     }
 }
 

@@ -50,6 +50,8 @@ pub(super) fn reject_schema() -> SchemaRef {
 pub(super) struct VerdictLog {
     writer: SnapshotWriter,
     table: TableName,
+    /// The columns that are the same in every row, as long as the longest batch so far.
+    head: Vec<ArrayRef>,
     run: String,
     job: String,
     at: i64,
@@ -61,13 +63,17 @@ impl VerdictLog {
         let table = TableName::new(ACTIVITY, "verdicts")?;
         let at = world.clock.now().timestamp_micros();
         let writer = world.lake.writer(&table, verdict_schema(), at)?;
-        Ok(Self { writer, table, run: run.to_owned(), job: job.to_owned(), at, rows: 0 })
+        let head = head(run, job, at, 0);
+        Ok(Self { writer, table, head, run: run.to_owned(), job: job.to_owned(), at, rows: 0 })
     }
 
     pub(super) async fn write(&mut self, decisions: &RecordBatch) -> Result<()> {
         let rows = decisions.num_rows();
         self.rows += rows as u64;
-        let mut columns = head(&self.run, &self.job, self.at, rows);
+        if self.head.iter().any(|column| column.len() < rows) {
+            self.head = head(&self.run, &self.job, self.at, rows);
+        }
+        let mut columns: Vec<ArrayRef> = self.head.iter().map(|column| column.slice(0, rows)).collect();
         for name in VERDICT_COLUMNS {
             let column = decisions
                 .column_by_name(name)

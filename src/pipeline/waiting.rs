@@ -122,8 +122,7 @@ pub(super) async fn again(
     let Some(pending) = pending else {
         return Ok(Again { ids: StringArray::from(Vec::<&str>::new()), settled: None });
     };
-    let rows: Vec<(&str, Vec<&str>)> = pending.iter().collect();
-    let wanted: HashSet<&str> = rows.iter().flat_map(|(_, wants)| wants).copied().collect();
+    let wanted: HashSet<&str> = pending.iter().flat_map(|(_, wants)| wants).collect();
     let come = match world.ledger.last_success(&job.name)? {
         Some(begun) if !wanted.is_empty() => {
             let keys = lookup_keys(job, source, mirrors)?;
@@ -131,9 +130,12 @@ pub(super) async fn again(
         }
         _ => HashSet::default(),
     };
-    let is_due = |wants: &[&str]| wants.is_empty() || wants.iter().any(|key| come.contains(key));
-    let again: Vec<&str> = rows.iter().filter(|(_, wants)| is_due(wants)).map(|(id, _)| *id).collect();
-    let mut settled = extracted(world, source, &rows).await?;
+    let due = pending.iter().filter_map(|(id, mut wants)| {
+        let is_due = wants.len() == 0 || wants.any(|key| come.contains(key));
+        is_due.then_some(id)
+    });
+    let again: Vec<&str> = due.collect();
+    let mut settled = extracted(world, source, &pending).await?;
     settled.extend(again.iter().map(|id| (*id).to_owned()));
     Ok(Again { ids: StringArray::from(again), settled: Some(settled) })
 }
@@ -178,8 +180,8 @@ fn want(field: &impl Display, key: &str) -> String {
     format!("{field}{OF}{key}")
 }
 
-/// Those of the waiting rows, which are in order, that the extract brings, deleted ones among them.
-async fn extracted(world: &World, source: &LandedSource, waiting: &[(&str, Vec<&str>)]) -> Result<Vec<String>> {
+/// Those of the waiting rows that the extract brings, deleted ones among them.
+async fn extracted(world: &World, source: &LandedSource, waiting: &PendingList) -> Result<Vec<String>> {
     let mut found = Vec::new();
     if waiting.is_empty() || source.landed.rows == 0 {
         return Ok(found);
@@ -189,8 +191,7 @@ async fn extracted(world: &World, source: &LandedSource, waiting: &[(&str, Vec<&
     let mut rows = session.table("extract").await?.select(vec![ident("Id")])?.execute_stream().await?;
     while let Some(batch) = rows.try_next().await? {
         let ids = cast(batch.column(0), &DataType::Utf8)?;
-        let waits = |id: &&str| waiting.binary_search_by(|(other, _)| (*other).cmp(*id)).is_ok();
-        found.extend(ids.as_string::<i32>().iter().flatten().filter(waits).map(str::to_owned));
+        found.extend(ids.as_string::<i32>().iter().flatten().filter(|id| waiting.contains(id)).map(str::to_owned));
     }
     Ok(found)
 }

@@ -120,7 +120,7 @@ fn a_change_of_the_list_leaves_the_other_rows_waiting() {
         w.clock.advance(TimeDelta::seconds(60));
         let rows = w.ledger.pending("contacts").unwrap();
         let list = w.ledger.pending_list("contacts").unwrap();
-        let kept: Vec<_> = list.iter().map(|(id, keys)| (id.to_owned(), keys.join(" "))).collect();
+        let kept: Vec<_> = list.iter().map(|(id, keys)| (id.to_owned(), keys.collect::<Vec<_>>().join(" "))).collect();
         let texts = |row: &Pending| row.wants.iter().map(|want| key_text(want)).collect::<Vec<_>>().join(" ");
         assert_eq!(kept, rows.iter().map(|row| (row.source_id.clone(), texts(row))).collect::<Vec<_>>());
         let ids = rows.into_iter().map(|row| row.source_id);
