@@ -53,7 +53,6 @@ mod verdict;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::DataType;
@@ -74,10 +73,10 @@ use crate::config::job::Job;
 use crate::config::job::OnMultiple;
 use crate::config::job::TargetField;
 use crate::error::Result;
+use crate::matching::statement::Script;
 
 pub use functions::register;
 pub use problems::remedy;
-pub use statement::Table;
 
 /// What a job is compiled against.
 #[derive(Debug, Clone, Copy)]
@@ -116,10 +115,8 @@ fn is_text(column: &str) -> bool {
 pub struct MatchPlan {
     /// The whole as one statement, to be read. It also runs, but [`MatchPlan::verdicts`] is many times faster.
     pub sql: String,
-    /// Small tables that are worked out first.
-    pub tables: Vec<Table>,
-    /// The statement that reads them.
-    pub query: String,
+    /// The same by steps, of which some are worked out first.
+    script: Script,
     /// The columns to write, in the job's order.
     pub writes: Vec<Write>,
     /// The lookups whose keys the verdicts tell as text: `wants.<field>` where nothing is found.
@@ -147,36 +144,37 @@ impl MatchPlan {
         let few = hold::count(ctx, rows).await?.is_some_and(|rows| rows < hold::FEW);
         let narrowed = if few { narrow::narrowed(ctx, &self.searches).await? } else { None };
         let ctx = narrowed.as_ref().unwrap_or(ctx);
-        let mut left: Vec<&Table> = self.tables.iter().collect();
+        let mut left = self.script.tables();
         let mut empty: Vec<&str> = Vec::new();
         while !left.is_empty() {
             // Those that read none of the ones before them that are still to come; two at a time, each as a task of its own,
             // as one core plans it.
-            let (ready, later): (Vec<&Table>, Vec<&Table>) = left.iter().partition(|table| {
-                let mut before = left.iter().take_while(|other| other.name != table.name);
-                !before.any(|other| table.reads(&other.name))
+            let (mut ready, later): (Vec<_>, Vec<_>) = left.iter().copied().partition(|table| {
+                let mut before = left.iter().take_while(|other| other.name() != table.name());
+                !before.any(|other| table.reads(other.name()))
             });
+            let nothing: Vec<_> = ready.extract_if(.., |table| table.is_nothing(&empty)).collect();
+            empty.extend(nothing.iter().map(|table| table.name()));
             let work = ready.iter().map(|table| {
-                let nothing = table.only_with.as_deref().is_some_and(|other| empty.contains(&other));
-                let (ctx, sql) = (ctx.clone(), table.sql.clone());
+                let (ctx, sql) = (ctx.clone(), table.sql(&empty));
                 async move {
-                    let done = SpawnedTask::spawn(async move { work_out(&ctx, &sql, nothing).await }).join().await;
+                    let done = SpawnedTask::spawn(async move { work_out(&ctx, &sql).await }).join().await;
                     done.map_err(|error| DataFusionError::External(Box::new(error)))?
                 }
             });
             let found: Vec<_> = stream::iter(work.collect::<Vec<_>>()).buffered(2).try_collect().await?;
             for (table, (schema, batches)) in ready.into_iter().zip(found) {
                 if batches.iter().all(|batch| batch.num_rows() == 0) {
-                    empty.push(&table.name);
+                    empty.push(table.name());
+                    continue;
                 }
-                ctx.deregister_table(table.name.as_str())?;
-                let provider = narrow::held_table(schema, batches, Some(table.sql.clone()))?;
-                ctx.register_table(table.name.as_str(), provider)?;
+                ctx.deregister_table(table.name())?;
+                ctx.register_table(table.name(), narrow::held_table(schema, batches)?)?;
             }
             left = later;
         }
         let state = if narrowed.is_some() { ctx.state() } else { hold::streaming(ctx.state()) };
-        let query = state.create_logical_plan(&self.query).await?;
+        let query = state.create_logical_plan(&self.script.query(&empty)).await?;
         let frame = DataFrame::new(state, query);
         let typed = frame.schema().fields().iter().map(|field| {
             let name = field.name();
@@ -191,16 +189,9 @@ impl MatchPlan {
     }
 }
 
-/// Runs what gives a table's rows; not where it has `nothing` to give.
-async fn work_out(
-    ctx: &SessionContext,
-    sql: &str,
-    nothing: bool,
-) -> datafusion::error::Result<(SchemaRef, Vec<RecordBatch>)> {
+/// Runs what gives a table's rows.
+async fn work_out(ctx: &SessionContext, sql: &str) -> datafusion::error::Result<(SchemaRef, Vec<RecordBatch>)> {
     let frame = ctx.sql(sql).await?;
-    if nothing {
-        return Ok((Arc::clone(frame.schema().inner()), Vec::new()));
-    }
     let task = ctx.task_ctx();
     let plan = frame.create_physical_plan().await?;
     Ok((plan.schema(), collect(plan, task).await?))
@@ -263,7 +254,6 @@ pub fn compile_second_pass(inputs: &MatchInputs<'_>) -> Result<Option<MatchPlan>
 
 fn plan(layout: &layout::Layout<'_>) -> MatchPlan {
     let (script, searches) = rows::write(layout);
-    let (tables, query) = script.parts();
     let cells = layout.cells.iter().map(|cell| (&cell.to, &cell.mirror, cell.identifier));
     let lookups = layout.lookups.iter().map(|lookup| (&lookup.to, &lookup.mirror, lookup.identifier));
     let writes = cells.chain(lookups).map(|(field, mirror, identifier)| Write {
@@ -280,5 +270,5 @@ fn plan(layout: &layout::Layout<'_>) -> MatchPlan {
         lowest: lookup.on_multiple == OnMultiple::Any,
     });
     let (writes, lookups, notes) = (writes.collect(), lookups.collect(), layout.notes.clone());
-    MatchPlan { sql: script.whole(), tables, query, writes, lookups, notes, searches }
+    MatchPlan { sql: script.whole(), script, writes, lookups, notes, searches }
 }

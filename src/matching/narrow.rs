@@ -176,22 +176,18 @@ fn session(ctx: &SessionContext, held: BTreeMap<String, Held>) -> Result<Session
         .build();
     let session = SessionContext::new_with_state(state);
     for (name, Held { schema, batches, .. }) in held {
-        session.register_table(name, held_table(schema, batches, None)?)?;
+        session.register_table(name, held_table(schema, batches)?)?;
     }
     Ok(session)
 }
 
 /// Batches as a table. An empty one is told as such, so that the optimiser drops every join with it.
-pub(super) fn held_table(
-    schema: SchemaRef,
-    batches: Vec<RecordBatch>,
-    sql: Option<String>,
-) -> Result<Arc<dyn TableProvider>> {
+pub(super) fn held_table(schema: SchemaRef, batches: Vec<RecordBatch>) -> Result<Arc<dyn TableProvider>> {
     if batches.iter().any(|batch| batch.num_rows() > 0) {
         return Ok(Arc::new(MemTable::try_new(schema, vec![batches])?));
     }
     let nothing = EmptyRelation { produce_one_row: false, schema: Arc::new(schema.try_into()?) };
-    Ok(Arc::new(ViewTable::new(LogicalPlan::EmptyRelation(nothing), sql)))
+    Ok(Arc::new(ViewTable::new(LogicalPlan::EmptyRelation(nothing), None)))
 }
 
 /// The numbers of wanted keys.

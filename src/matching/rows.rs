@@ -18,6 +18,8 @@ use crate::matching::problems::problems;
 use crate::matching::statement::Script;
 use crate::transform::sql::identifier;
 
+const FOUND: &str = "Each row with what it found.";
+
 /// Most GSIDs that a reject names.
 const CANDIDATES: usize = 10;
 
@@ -218,14 +220,15 @@ impl Writer<'_> {
                 (", 1 AS hits, arrow_cast(NULL, 'Utf8') AS candidates".to_owned(), "NULL AS gsid, hits, candidates")
             }
         };
-        self.script.step(
+        let each = format!("SELECT {}, a.gsid{one}{}\nFROM {name}_all a", prefixed("a", &aliases), payload.concat());
+        self.script.step_without(
+            &format!("{name}_several"),
+            each.clone(),
             name,
             "So each key once.",
             format!(
-                "SELECT {}, a.gsid{one}{}\nFROM {name}_all a WHERE NOT EXISTS (SELECT 1 FROM {name}_several s WHERE {same})\n\
+                "{each} WHERE NOT EXISTS (SELECT 1 FROM {name}_several s WHERE {same})\n\
                  UNION ALL\nSELECT {list}, {more}{} FROM {name}_several",
-                prefixed("a", &aliases),
-                payload.concat(),
                 nothing.concat(),
             ),
         );
@@ -276,10 +279,8 @@ impl Writer<'_> {
         let (mut columns, mut joins) = self.found();
         columns.extend(["r.gsid", "r.hits", "r.candidates"].map(str::to_owned));
         columns.extend(self.current(object).iter().map(|(alias, _)| format!("r.{alias}")));
-        columns.push("d.duplicate_of".to_owned());
         joins.push(format!("LEFT JOIN records r ON {}", equal("r", "m", &keys)));
-        joins.push("LEFT JOIN ranked d ON d.source_id = m.source_id".to_owned());
-        self.matched("matched", "mapped", &columns, &joins);
+        self.matched_with("ranked", columns, joins, &[("duplicate_of", "Utf8")]);
     }
 
     /// A people job: the person by the tenant's key, the company person by person and company.
@@ -336,7 +337,7 @@ impl Writer<'_> {
             "Those rows.",
             format!("SELECT m.* FROM shared s JOIN mapped m ON {}", equal("s", "m", &keys)),
         );
-        self.matched("twin_matched", "twins", &columns, &joins);
+        self.script.step("twin_matched", FOUND, matched("twins", &columns, &joins));
         self.script.step(
             "twin_ranked",
             "Of the rows of one person at one company the newest counts, then the higher Id.",
@@ -360,14 +361,17 @@ impl Writer<'_> {
 
         columns.extend(self.current("person").iter().map(|(alias, _)| format!("p.{alias}")));
         columns.extend(self.current("company_person").iter().map(|(alias, _)| format!("r.{alias}")));
-        columns.extend(["d.duplicate_of", "d.person_rows", "d.person_winner"].map(str::to_owned));
-        joins.push("LEFT JOIN twin_verdicts d ON d.source_id = m.source_id".to_owned());
-        self.matched("matched", "mapped", &columns, &joins);
+        let verdicts = [("duplicate_of", "Utf8"), ("person_rows", "Int64"), ("person_winner", "Boolean")];
+        self.matched_with("twin_verdicts", columns, joins, &verdicts);
     }
 
-    fn matched(&mut self, name: &str, rows: &str, columns: &[String], joins: &[String]) {
-        let body = format!("SELECT\n  m.*,\n  {}\nFROM {rows} m\n{}", columns.join(",\n  "), joins.join("\n"));
-        self.script.step(name, "Each row with what it found.", body);
+    /// Each row with what it found, and with what is known of it from `table`: columns and their types.
+    fn matched_with(&mut self, table: &str, mut columns: Vec<String>, mut joins: Vec<String>, known: &[(&str, &str)]) {
+        let nothing = known.iter().map(|(name, kind)| format!("arrow_cast(NULL, '{kind}') AS {name}"));
+        let without = matched("mapped", &columns.iter().cloned().chain(nothing).collect::<Vec<_>>(), &joins);
+        columns.extend(known.iter().map(|(name, _)| format!("d.{name}")));
+        joins.push(format!("LEFT JOIN {table} d ON d.source_id = m.source_id"));
+        self.script.step_without(table, without, "matched", FOUND, matched("mapped", &columns, &joins));
     }
 
     /// The columns and joins that the lookups add to the rows `m`.
@@ -419,6 +423,10 @@ impl Writer<'_> {
             })
             .collect()
     }
+}
+
+fn matched(rows: &str, columns: &[String], joins: &[String]) -> String {
+    format!("SELECT\n  m.*,\n  {}\nFROM {rows} m\n{}", columns.join(",\n  "), joins.join("\n"))
 }
 
 fn lookup_keys(lookup: &Lookup) -> Vec<String> {

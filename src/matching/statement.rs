@@ -2,12 +2,13 @@
 //!
 //! DataFusion puts a named step in place wherever it is used, so every use is paid for. Three kinds of step are small
 //! and used several times: the keys that several records share, the rows that share a key, and what became of those
-//! rows. They are worked out first and become tables, which also tells the optimiser how small they are: where nothing
-//! is duplicated they are empty, and their joins vanish from the plan.
+//! rows. They are worked out first and become tables. Where nothing is duplicated they are empty, and the steps that read
+//! them are written without them: to plan what comes to nothing takes as long as to plan the rest.
 
 use crate::transform::sql::comment;
 
 /// A common table expression.
+#[derive(Debug, Clone)]
 struct Step {
     name: String,
     why: String,
@@ -15,31 +16,26 @@ struct Step {
     first: bool,
     /// A table without whose rows this one has none either.
     only_with: Option<String>,
+    /// A table, and what the step is where that has no rows.
+    without: Option<(String, String)>,
+}
+
+impl Step {
+    /// What it is where the tables in `empty` have no rows.
+    fn body(&self, empty: &[&str]) -> &str {
+        match &self.without {
+            Some((table, body)) if empty.contains(&table.as_str()) => body,
+            _ => &self.body,
+        }
+    }
 }
 
 /// A statement, step by step.
+#[derive(Debug, Clone)]
 pub(super) struct Script {
     title: String,
     steps: Vec<Step>,
     last: (String, String),
-}
-
-/// A table that is worked out before the statement.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Table {
-    /// The name under which the statement reads it.
-    pub name: String,
-    /// What gives its rows.
-    pub sql: String,
-    /// A table before it without whose rows this one has none either, so that it need not be asked.
-    pub(super) only_with: Option<String>,
-}
-
-impl Table {
-    /// Whether its rows come from a table of that name.
-    pub(super) fn reads(&self, name: &str) -> bool {
-        names(&self.sql, name)
-    }
 }
 
 impl Script {
@@ -47,20 +43,40 @@ impl Script {
         Self { title: comment(title), steps: Vec::new(), last: Default::default() }
     }
 
+    fn add(&mut self, name: impl Into<String>, why: impl Into<String>, body: String) -> &mut Step {
+        let (name, why) = (name.into(), why.into());
+        self.steps.push(Step { name, why, body, first: false, only_with: None, without: None });
+        let last = self.steps.len() - 1;
+        &mut self.steps[last]
+    }
+
     /// Adds a step.
     pub(super) fn step(&mut self, name: impl Into<String>, why: impl Into<String>, body: String) {
-        self.steps.push(Step { name: name.into(), why: why.into(), body, first: false, only_with: None });
+        self.add(name, why, body);
+    }
+
+    /// Adds a step that is another where `table` has no rows.
+    pub(super) fn step_without(
+        &mut self,
+        table: &str,
+        without: String,
+        name: impl Into<String>,
+        why: impl Into<String>,
+        body: String,
+    ) {
+        self.add(name, why, body).without = Some((table.to_owned(), without));
     }
 
     /// Adds a step that is worked out first.
     pub(super) fn first(&mut self, name: impl Into<String>, why: impl Into<String>, body: String) {
-        self.steps.push(Step { name: name.into(), why: why.into(), body, first: true, only_with: None });
+        self.add(name, why, body).first = true;
     }
 
     /// The same, of a step that has no rows unless `table` has some.
     pub(super) fn first_with(&mut self, table: &str, name: impl Into<String>, why: impl Into<String>, body: String) {
-        let only_with = Some(table.to_owned());
-        self.steps.push(Step { name: name.into(), why: why.into(), body, first: true, only_with });
+        let step = self.add(name, why, body);
+        step.first = true;
+        step.only_with = Some(table.to_owned());
     }
 
     /// Sets what the statement gives.
@@ -71,27 +87,62 @@ impl Script {
     /// The whole as one statement.
     pub(super) fn whole(&self) -> String {
         let all: Vec<_> = self.steps.iter().collect();
-        format!("-- {}\n{}", self.title, written(&all, &self.last.0, &self.last.1))
+        format!("-- {}\n{}", self.title, written(&all, &self.last.0, &self.last.1, &[]))
     }
 
-    /// The tables to work out first, in order, and the statement that reads them.
-    pub(super) fn parts(&self) -> (Vec<Table>, String) {
-        let tables = self.steps.iter().enumerate().filter(|(_, step)| step.first).map(|(at, step)| Table {
-            name: step.name.clone(),
-            sql: written(&needed(&self.steps[..at], &step.body), &step.why, &step.body),
-            only_with: step.only_with.clone(),
-        });
-        (tables.collect(), written(&needed(&self.steps, &self.last.1), &self.last.0, &self.last.1))
+    /// The tables that are worked out first, in order.
+    pub(super) fn tables(&self) -> Vec<Table<'_>> {
+        let first = self.steps.iter().enumerate().filter(|(_, step)| step.first);
+        first.map(|(at, _)| Table { script: self, at }).collect()
+    }
+
+    /// The statement that reads them, where those in `empty` have no rows.
+    pub(super) fn query(&self, empty: &[&str]) -> String {
+        written(&needed(&self.steps, &self.last.1, empty), &self.last.0, &self.last.1, empty)
+    }
+}
+
+/// A table that is worked out before the statement.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Table<'s> {
+    script: &'s Script,
+    at: usize,
+}
+
+impl<'s> Table<'s> {
+    fn step(&self) -> &'s Step {
+        &self.script.steps[self.at]
+    }
+
+    /// The name under which the statement reads it.
+    pub(super) fn name(&self) -> &'s str {
+        &self.step().name
+    }
+
+    /// What gives its rows, where the tables in `empty` have none.
+    pub(super) fn sql(&self, empty: &[&str]) -> String {
+        let Step { why, body, .. } = self.step();
+        written(&needed(&self.script.steps[..self.at], body, empty), why, body, empty)
+    }
+
+    /// Whether it has no rows because a table in `empty` has none.
+    pub(super) fn is_nothing(&self, empty: &[&str]) -> bool {
+        self.step().only_with.as_deref().is_some_and(|table| empty.contains(&table))
+    }
+
+    /// Whether its rows come from a table of that name.
+    pub(super) fn reads(&self, name: &str) -> bool {
+        names(&self.sql(&[]), name)
     }
 }
 
 /// The steps that `body` stands on, without those that are tables by then.
-fn needed<'a>(steps: &'a [Step], body: &str) -> Vec<&'a Step> {
+fn needed<'a>(steps: &'a [Step], body: &'a str, empty: &[&str]) -> Vec<&'a Step> {
     let mut found = Vec::new();
     let mut texts = vec![body];
     for step in steps.iter().rev() {
         if !step.first && texts.iter().any(|text| names(text, &step.name)) {
-            texts.push(&step.body);
+            texts.push(step.body(empty));
             found.push(step);
         }
     }
@@ -106,12 +157,17 @@ fn names(text: &str, name: &str) -> bool {
         .any(|(at, _)| !text[..at].ends_with(is_word) && !text[at + name.len()..].starts_with(is_word))
 }
 
-fn written(steps: &[&Step], why: &str, body: &str) -> String {
+fn written(steps: &[&Step], why: &str, body: &str, empty: &[&str]) -> String {
     let steps: Vec<_> = steps
         .iter()
         .map(|step| {
             let first = if step.first { " (worked out first)" } else { "" };
-            format!("-- {}{first}\n{} AS (\n  {}\n)", comment(&step.why), step.name, step.body.replace('\n', "\n  "))
+            format!(
+                "-- {}{first}\n{} AS (\n  {}\n)",
+                comment(&step.why),
+                step.name,
+                step.body(empty).replace('\n', "\n  ")
+            )
         })
         .collect();
     let with = if steps.is_empty() { String::new() } else { format!("WITH\n{}\n\n", steps.join(",\n\n")) };
@@ -128,10 +184,23 @@ mod tests {
         script.step("mapped", "rows", "SELECT 1 AS a".to_owned());
         script.step("other", "not used", "SELECT 2 AS mapped_too".to_owned());
         script.first("shared", "small", "SELECT a FROM mapped".to_owned());
-        script.last("all", "SELECT * FROM mapped JOIN shared".to_owned());
-        let (tables, query) = script.parts();
-        assert_eq!(tables[0].sql, "WITH\n-- rows\nmapped AS (\n  SELECT 1 AS a\n)\n\n-- small\nSELECT a FROM mapped\n");
-        assert!(query.contains("mapped AS") && !query.contains("other AS") && !query.contains("shared AS"));
+        script.first_with("shared", "twins", "both", "SELECT a FROM shared".to_owned());
+        script.step_without("twins", "SELECT a FROM mapped".to_owned(), "seen", "s", "SELECT a FROM twins".to_owned());
+        script.last("all", "SELECT * FROM seen".to_owned());
+        let [shared, twins] = script.tables()[..] else { panic!("two tables") };
+        assert_eq!((shared.name(), twins.name()), ("shared", "twins"));
+        assert_eq!(
+            shared.sql(&[]),
+            "WITH\n-- rows\nmapped AS (\n  SELECT 1 AS a\n)\n\n-- small\nSELECT a FROM mapped\n"
+        );
+        assert!(twins.reads("shared") && !shared.reads("twins"));
+        assert!(twins.is_nothing(&["shared"]) && !twins.is_nothing(&["twins"]) && !shared.is_nothing(&["shared"]));
+        assert_eq!(
+            script.query(&[]),
+            "WITH\n-- s\nseen AS (\n  SELECT a FROM twins\n)\n\n-- all\nSELECT * FROM seen\n"
+        );
+        let without = script.query(&["shared", "twins"]);
+        assert!(without.contains("mapped AS") && !without.contains("other AS") && !without.contains("twins"));
         assert!(script.whole().contains("-- small (worked out first)\nshared AS"));
     }
 }
