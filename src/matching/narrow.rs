@@ -23,6 +23,7 @@ use datafusion::arrow::array::Array;
 use datafusion::arrow::array::ArrayRef;
 use datafusion::arrow::array::BooleanArray;
 use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::buffer::BooleanBuffer;
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::datatypes::SchemaRef;
@@ -194,6 +195,8 @@ pub(super) fn held_table(schema: SchemaRef, batches: Vec<RecordBatch>) -> Result
 #[derive(Debug)]
 struct Wanted {
     numbers: HashSet<i64>,
+    /// A bit for the upper bits of each number: says of nearly all others at once that they are not wanted.
+    bits: Vec<u64>,
     /// The types of the parts: numbers are only equal where types are.
     types: Vec<DataType>,
 }
@@ -214,7 +217,24 @@ impl Wanted {
                 .collect::<Result<Vec<_>>>()?;
             numbers.extend(hashes(&columns, batch.num_rows())?.iter().flatten());
         }
-        Ok(Self { numbers, types })
+        let mut bits = vec![0; 1 << (Self::BITS - 6)];
+        for number in &numbers {
+            let (at, bit) = Self::place(*number);
+            bits[at] |= bit;
+        }
+        Ok(Self { numbers, bits, types })
+    }
+
+    const BITS: u32 = 16;
+
+    fn place(number: i64) -> (usize, u64) {
+        let upper = number.cast_unsigned() >> (64 - Self::BITS);
+        ((upper / 64) as usize, 1 << (upper % 64))
+    }
+
+    fn contains(&self, number: i64) -> bool {
+        let (at, bit) = Self::place(number);
+        self.bits[at] & bit != 0 && self.numbers.contains(&number)
     }
 }
 
@@ -269,10 +289,9 @@ impl ScalarUDFImpl for IsWanted {
             if part.data_type() == kind { Ok(part) } else { Ok(cast(&part, kind)?) }
         });
         let numbers = hashes(&parts.collect::<Result<Vec<ArrayRef>>>()?, rows)?;
-        let wanted = &self.wanted.numbers;
-        let found: BooleanArray =
-            numbers.iter().map(|number| Some(number.is_some_and(|number| wanted.contains(&number)))).collect();
-        Ok(ColumnarValue::Array(Arc::new(found)))
+        let wanted = |row: usize| self.wanted.contains(numbers.value(row)) && numbers.is_valid(row);
+        let found = BooleanBuffer::collect_bool(rows, wanted);
+        Ok(ColumnarValue::Array(Arc::new(BooleanArray::new(found, None))))
     }
 }
 
