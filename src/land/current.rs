@@ -8,8 +8,9 @@
 //! ```
 //!
 //! A change always has a greater sequence than the base (the commit sees to it), so sequences are compared among changes
-//! only. A change's key is never null, and unique within its sequence. The keys of the changes are the side of the join
-//! that is held in memory; the base streams past.
+//! only; but changes that were folded into one may hold rows that a base read whole has overtaken, and those are left out.
+//! A change's key is never null, and unique within its sequence. The keys of the changes are the side of the join that is
+//! held in memory; the base streams past.
 
 use std::sync::Arc;
 
@@ -57,41 +58,55 @@ fn state(snapshot: &Snapshot, columns: &SchemaRef) -> Result<Arc<dyn TableProvid
             .project(visible("base", columns))?;
         return Ok(view(base.build()?));
     }
-    let key = snapshot.key().ok_or_else(|| Error::bug(format!("{} has changes but no key", snapshot.table)))?;
     let physical = &snapshot.state.physical;
-    let is_change = |file: &DataFile| file.role == Role::Change;
-    let mut sequences: Vec<i64> = snapshot.state.changes().map(|file| file.sequence).collect();
-    sequences.dedup(); // the files are in the order of their sequences
-
-    let changes = table("changes", snapshot.scan(physical, is_change)?)?;
-    let (winners, keys) = if let [_] = sequences[..] {
-        (changes, table("keys", snapshot.scan(physical, is_change)?)?.project(vec![column("keys", key)])?)
-    } else {
-        let newest = || -> Result<LogicalPlanBuilder> {
-            let sequence = max(column("touched", SEQUENCE_COLUMN)).alias(SEQUENCE_COLUMN);
-            Ok(table("touched", snapshot.scan(physical, is_change)?)?
-                .aggregate(vec![column("touched", key)], vec![sequence])?
-                .project(vec![column("touched", key).alias(key), plain(SEQUENCE_COLUMN)])?
-                .alias("keys")?)
-        };
-        let on = |relation: &'static str| {
-            vec![Column::new(Some(relation), key), Column::new(Some(relation), SEQUENCE_COLUMN)]
-        };
-        let winners = newest()?.join(changes.build()?, JoinType::Inner, (on("keys"), on("changes")), None)?;
-        (winners, newest()?)
-    };
+    let (key, mut winners, keys) = changes(snapshot)?;
     let mut base = table("base", snapshot.scan(physical, is_base)?)?;
     if base_has_deletions {
         base = base.filter(not(column("base", DELETED_COLUMN)))?;
     }
     let on = (vec![Column::new(Some("keys"), key)], vec![Column::new(Some("base"), key)]);
     let untouched = keys.join(base.build()?, JoinType::RightAnti, on, None)?.project(visible("base", columns))?;
-    let mut winners = winners;
     if snapshot.state.changes().any(|file| file.deleted > 0) {
         winners = winners.filter(not(column("changes", DELETED_COLUMN)))?;
     }
     let winners = winners.project(visible("changes", columns))?;
     Ok(view(untouched.union(winners.build()?)?.build()?))
+}
+
+/// The newest change of each key, deletions among them, with the lake's own columns.
+pub(crate) fn newest_changes(snapshot: &Snapshot) -> Result<Arc<dyn TableProvider>> {
+    let (_, winners, _) = changes(snapshot)?;
+    Ok(view(winners.project(visible("changes", &snapshot.state.physical))?.build()?))
+}
+
+/// The key's name, the newest change of each key as `changes`, and these keys as `keys`.
+fn changes(snapshot: &Snapshot) -> Result<(&str, LogicalPlanBuilder, LogicalPlanBuilder)> {
+    let key = snapshot.key().ok_or_else(|| Error::bug(format!("{} has changes but no key", snapshot.table)))?;
+    let overtaken = snapshot.state.changes().any(|file| file.mixed);
+    let base = snapshot.state.base().map(|file| file.sequence).max().filter(|_| overtaken);
+    let read = |name: &'static str| -> Result<LogicalPlanBuilder> {
+        let rows = table(name, snapshot.scan(&snapshot.state.physical, |file| file.role == Role::Change)?)?;
+        Ok(match base {
+            Some(base) => rows.filter(column(name, SEQUENCE_COLUMN).gt(lit(base)))?,
+            None => rows,
+        })
+    };
+    let mut sequences: Vec<i64> = snapshot.state.changes().map(|file| file.sequence).collect();
+    sequences.dedup(); // the files are in the order of their sequences
+    if let [_] = sequences[..] {
+        return Ok((key, read("changes")?, read("keys")?.project(vec![column("keys", key)])?));
+    }
+    let newest = || -> Result<LogicalPlanBuilder> {
+        let sequence = max(column("touched", SEQUENCE_COLUMN)).alias(SEQUENCE_COLUMN);
+        Ok(read("touched")?
+            .aggregate(vec![column("touched", key)], vec![sequence])?
+            .project(vec![column("touched", key).alias(key), plain(SEQUENCE_COLUMN)])?
+            .alias("keys")?)
+    };
+    let on =
+        |relation: &'static str| vec![Column::new(Some(relation), key), Column::new(Some(relation), SEQUENCE_COLUMN)];
+    let winners = newest()?.join(read("changes")?.build()?, JoinType::Inner, (on("keys"), on("changes")), None)?;
+    Ok((key, winners, newest()?))
 }
 
 /// The rows of one sequence, with their deletion marks.

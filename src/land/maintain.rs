@@ -1,10 +1,11 @@
-//! Keeps tables small: changes are folded into the base, and files that no kept version names are removed.
+//! Keeps tables small: changes are folded into the base, many small ones into one, and files that no kept version names
+//! are removed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::catalog::TableProvider;
 use datafusion::prelude::SessionContext;
 use futures::StreamExt;
 use futures::TryStreamExt;
@@ -17,6 +18,7 @@ use crate::land::current;
 use crate::land::lake::Lake;
 use crate::land::log::Entry;
 use crate::land::name::TableName;
+use crate::land::snapshot::DataFile;
 use crate::land::snapshot::Role;
 use crate::land::snapshot::Snapshot;
 use crate::land::store;
@@ -30,9 +32,13 @@ pub struct Vacuumed {
     pub log_entries: usize,
 }
 
+/// Files of changes that a table may have: each is opened for every reading, and a run every few minutes adds one.
+const MOST_CHANGES: usize = 12;
+
 impl Lake {
     /// Folds the changes of `table` into a new base when they are more than `share` of the base's rows (0.2 is a good
-    /// share: reading pays for the changes, writing for the base). The rows stay as they are.
+    /// share: reading pays for the changes, writing for the base), or else many of them into one. The rows stay as they
+    /// are.
     ///
     /// A writer that commits meanwhile wins: then nothing is done, and the next call folds its rows as well.
     pub async fn compact_if_worth(
@@ -42,19 +48,48 @@ impl Lake {
         share: f64,
     ) -> Result<Option<Snapshot>> {
         // Mostly the table has just been written by this process, and then need not be looked at.
-        if self.known(table).is_some_and(|known| !is_worth(&known, share)) {
+        let is_small = |table: &Snapshot| !is_worth(table, share) && table.state.changes().count() <= MOST_CHANGES;
+        if self.known(table).as_ref().is_some_and(is_small) {
             return Ok(None);
         }
         match self.snapshot(table).await? {
             Some(before) if is_worth(&before, share) => self.compact(session, &before).await,
+            Some(before) if !is_small(&before) => self.fold(session, &before).await,
             _ => Ok(None),
         }
     }
 
+    /// Folds the changes of `table` into one, if it has several. Deletions among them stay, as the base has their rows.
+    pub async fn fold_changes(&self, session: &SessionContext, table: &TableName) -> Result<Option<Snapshot>> {
+        match self.snapshot(table).await? {
+            Some(before) if before.state.changes().count() > 1 => self.fold(session, &before).await,
+            _ => Ok(None),
+        }
+    }
+
+    async fn fold(&self, session: &SessionContext, before: &Snapshot) -> Result<Option<Snapshot>> {
+        let changes = before.state.changes().cloned().collect();
+        let rows = current::newest_changes(before)?;
+        self.rewrite(session, before, rows, Role::Change, changes).await
+    }
+
     async fn compact(&self, session: &SessionContext, before: &Snapshot) -> Result<Option<Snapshot>> {
-        let sequence = before.last_sequence().unwrap_or(0);
+        let rows = current::current_physical(before)?;
+        self.rewrite(session, before, rows, Role::Base, before.state.files.clone()).await
+    }
+
+    /// Puts `rows` in place of the files that hold them.
+    async fn rewrite(
+        &self,
+        session: &SessionContext,
+        before: &Snapshot,
+        rows: Arc<dyn TableProvider>,
+        role: Role,
+        remove: Vec<DataFile>,
+    ) -> Result<Option<Snapshot>> {
+        let sequence = remove.iter().map(|file| file.sequence).max().unwrap_or(0);
         let mut writer = self.writer(&before.table, Arc::clone(before.schema()), sequence)?;
-        let mut rows = self.read(session, before).await?;
+        let mut rows = session.read_table(rows)?.execute_stream().await?;
         while let Some(batch) = rows.next().await {
             writer.write_mixed(&batch?).await?;
         }
@@ -62,8 +97,8 @@ impl Lake {
         let entry = Entry {
             schema: None,
             key: before.key().map(str::to_owned),
-            add: written.files.iter().map(|file| (file.clone(), Role::Base, sequence, true)).collect(),
-            remove: before.state.files.clone(),
+            add: written.files.iter().map(|file| (file.clone(), role, sequence, true)).collect(),
+            remove,
             same_rows: true,
             application: None,
             info: BTreeMap::from([("sf2gs".to_owned(), "compaction".to_owned())]),
@@ -71,11 +106,6 @@ impl Lake {
             now_ms: self.clock.now().timestamp_millis(),
         };
         self.append_once(before, &entry).await
-    }
-
-    async fn read(&self, session: &SessionContext, before: &Snapshot) -> Result<SendableRecordBatchStream> {
-        let rows = session.read_table(current::current_physical(before)?)?;
-        Ok(rows.execute_stream().await?)
     }
 
     /// Removes data files that have belonged to no version for `older_than`, leftovers of crashes of that age, and log

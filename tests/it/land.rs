@@ -520,6 +520,42 @@ async fn compaction_keeps_the_rows_and_the_history() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_small_changes_become_one() {
+    for shore in [Shore::folder().await, Shore::memory()] {
+        let base: Vec<Row> = (0..1_000).map(|n| row(&format!("{n}"), n)).collect();
+        let mut before = shore.land(Mode::Replace, 1, &base).await.unwrap();
+        for n in 2..=14 {
+            assert!(shore.lake.compact_if_worth(&shore.session(), &account(), 0.2).await.unwrap().is_none(), "{n}");
+            let changes = [row("a", n), row(&format!("{n}"), -n), gone(&format!("{}", 100 + n))];
+            before = shore.land(Mode::Merge, n, &changes).await.unwrap();
+        }
+        assert_eq!((before.file_uris().unwrap().len(), before.change_rows()), (14, 39));
+        let folded = shore.lake.compact_if_worth(&shore.session(), &account(), 0.2).await.unwrap().unwrap();
+        as_the_log_says(&shore.lake, &folded).await;
+        assert_eq!((folded.file_uris().unwrap().len(), folded.change_rows()), (2, 27));
+        assert_eq!(shore.model(&folded).await, shore.model(&before).await);
+        assert_eq!(shore.rows(folded.written_at(14).unwrap()).await.num_rows(), 3);
+        assert_eq!(shore.model(&shore.lake.snapshot_at(&account(), 3).await.unwrap()).await["a"], Some(4));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_changes_that_became_one_a_whole_read_overtakes_the_older() {
+    let shore = Shore::folder().await;
+    shore.land(Mode::Replace, 10, &[row("a", 10), row("b", 10), row("c", 10)]).await.unwrap();
+    shore.land(Mode::Merge, 20, &[row("a", 20), gone("b"), row("d", 20)]).await.unwrap();
+    shore.land(Mode::Merge, 40, &[row("c", 40)]).await.unwrap();
+    shore.lake.fold_changes(&shore.session(), &account()).await.unwrap().unwrap();
+    let now = shore.land(Mode::Replace, 30, &[row("a", 30), row("b", 30), row("c", 30)]).await.unwrap();
+    assert_eq!(shore.model(&now).await, model([("a", 30), ("b", 30), ("c", 40)]));
+    let now = shore.land(Mode::Merge, 50, &[row("b", 50), row("e", 50)]).await.unwrap();
+    assert_eq!(shore.model(&now).await, model([("a", 30), ("b", 50), ("c", 40), ("e", 50)]));
+    let folded = shore.lake.fold_changes(&shore.session(), &account()).await.unwrap().unwrap();
+    assert_eq!(shore.model(&folded).await, shore.model(&now).await);
+    assert_eq!(folded.change_rows(), 3, "what is overtaken is not kept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_long_history_is_folded_into_checkpoints() {
     let shore = Shore::folder().await;
     shore.land(Mode::Replace, 1, &[row("a", 0)]).await.unwrap();
@@ -645,6 +681,7 @@ enum Step {
     Replace(Vec<(u8, i64, bool)>),
     Merge(Vec<(u8, i64, bool)>),
     Compact,
+    Fold,
     Again,
 }
 
@@ -654,6 +691,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => rows().prop_map(Step::Replace),
         6 => rows().prop_map(Step::Merge),
         1 => Just(Step::Compact),
+        2 => Just(Step::Fold),
         1 => Just(Step::Again),
     ];
     prop::collection::vec(step, 1..10)
@@ -688,6 +726,11 @@ async fn history(steps: Vec<Step>, in_memory: bool) {
             Step::Merge(rows) => last = (Mode::Merge, sequence, once(rows)),
             Step::Compact => {
                 let done = shore.lake.compact_if_worth(&shore.session(), &account(), 0.0).await.unwrap();
+                versions.extend(done.map(|_| map.clone()));
+                continue;
+            }
+            Step::Fold => {
+                let done = shore.lake.fold_changes(&shore.session(), &account()).await.unwrap();
                 versions.extend(done.map(|_| map.clone()));
                 continue;
             }
