@@ -541,6 +541,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_batch_of_more_rows_than_a_place_can_name_is_held_in_parts() {
+        const ROWS: i64 = 2 * Place::ROWS as i64 + 100;
+        let ctx = SessionContext::new_with_config(SessionConfig::new().with_batch_size(1 << 20));
+        let ids = |step: usize| -> ArrayRef { Arc::new(Int64Array::from_iter_values((0..ROWS).step_by(step))) };
+        register(&ctx, "source", &[("id", ids(1))]);
+        register(&ctx, "held", &[("id", ids(3)), ("word", ids(3))]);
+        register(&ctx, "large", &[("id", ids(1)), ("word", ids(1))]);
+        let state = streaming(ctx.state());
+        let count = "SELECT count(*) AS n, count(h.word) AS held, sum(h.word - s.id) AS zero, sum(l.word - s.id) AS too \
+            FROM source s LEFT JOIN held h ON h.id = s.id LEFT JOIN large l ON l.id = s.id";
+        let found = rows(state, count).await.unwrap();
+        let numbers: Vec<i64> =
+            found[0].columns().iter().map(|column| column.as_primitive::<Int64Type>().value(0)).collect();
+        assert_eq!(numbers, [ROWS, (ROWS + 2) / 3, 0, 0]);
+    }
+
+    #[tokio::test]
     async fn what_is_held_is_asked_of_the_memory_pool() {
         let ctx = session(2);
         let small = RuntimeEnvBuilder::new().with_memory_limit(20_000, 1.0).build_arc().unwrap();
