@@ -77,6 +77,7 @@ pub(super) struct Search {
 /// A session like `ctx` in which `source` and the mirrors of `searches` hold no more than its rows need; `None` where that
 /// would be too much to hold.
 pub(super) async fn narrowed(ctx: &SessionContext, searches: &[Search]) -> Result<Option<SessionContext>> {
+    let ctx = &by_parts(ctx);
     let Some(source) = read(ctx.table("source").await?, FEW, MOST_BYTES).await? else { return Ok(None) };
     let mut room = MOST_BYTES - source.bytes;
     let mut held = BTreeMap::from([("source".to_owned(), source)]);
@@ -103,6 +104,16 @@ pub(super) async fn narrowed(ctx: &SessionContext, searches: &[Search]) -> Resul
         }
     }
     session(ctx, held).map(Some)
+}
+
+/// A session like `ctx` whose readings are dealt out in more parts than there are threads, so that none of them reads on
+/// alone for long.
+fn by_parts(ctx: &SessionContext) -> SessionContext {
+    let state = ctx.state();
+    let config = state.config().clone().with_create_default_catalog_and_schema(false);
+    let parts = 2 * config.target_partitions();
+    let config = config.with_target_partitions(parts);
+    SessionContext::new_with_state(SessionStateBuilder::new_from_existing(state).with_config(config).build())
 }
 
 /// A table that is held.
