@@ -28,7 +28,7 @@ use super::arrivals::Arrivals;
 use super::decide::{Candidates, Decision};
 use super::mirror;
 use super::mirror::Refresh;
-use super::record::{VerdictLog, store_rejects};
+use super::record::{VerdictLog, inputs_of, store_rejects};
 use super::report::JobReport;
 use super::rounds::{Family, Rounds};
 use super::source::{LandedSource, land_source, store_failure};
@@ -207,21 +207,23 @@ async fn decide_and_load(world: &World, job: &Job, source: &LandedSource) -> Res
     let sending = Sending { world, job, run: &source.run.id, metadata: &metadata };
     let verdicts = decision.stream().await?;
     let schema = verdicts.schema();
-    // What the verdicts reject is known when the last has passed; its input is looked up while the tenant works on.
-    let storing = async {
+    // What the verdicts reject is known when the last has passed; its input is looked up while the tenant works on. It is
+    // kept when all is sent: a run that is interrupted before decides again.
+    let looking = async {
         let rejects: Vec<Reject> = told.await.unwrap_or_default();
-        store_rejects(world, &source.run.id, &job.name, &decision, &rejects).await?;
-        Ok(rejects)
+        let inputs = inputs_of(&decision, &rejects).await?;
+        Ok((rejects, inputs))
     };
     let writing = all_rounds(&sending, &client, &decision, (verdicts, rows), passing);
-    let (mut rejects, written) = futures::future::try_join(storing, writing).await?;
+    let ((mut rejects, mut inputs), written) = futures::future::try_join(looking, writing).await?;
     let Written { mut total, mut refer, rounds, held, mut arrivals, sent, log } = written;
-    let storing = store_rejects(world, &source.run.id, &job.name, &decision, &total.rejects);
+    inputs.extend(inputs_of(&decision, &total.rejects).await?);
+    rejects.append(&mut total.rejects);
+    let storing = store_rejects(world, &source.run.id, &job.name, &rejects, &inputs);
     match log {
         Some(log) => futures::future::try_join(storing, log.commit(world)).await.map(drop)?,
         None => storing.await?,
     }
-    rejects.append(&mut total.rejects);
     let live = source.landed.rows - source.landed.deleted;
     let mut done = Done {
         counters: Counters {
@@ -346,7 +348,8 @@ async fn references(
     let (loaded, ..) = sending.load(updates, Passing::default()).await?;
     world.reporter.end(&job.name, "references", &format!("{} set", loaded.updated));
     // The rows themselves are written and counted; that a reference was refused is told all the same.
-    store_rejects(world, sending.run, &job.name, decision, &loaded.rejects).await?;
+    let inputs = inputs_of(decision, &loaded.rejects).await?;
+    store_rejects(world, sending.run, &job.name, &loaded.rejects, &inputs).await?;
     Ok(loaded.updated)
 }
 
@@ -580,7 +583,8 @@ async fn second_pass(sending: &Sending<'_>, source: &LandedSource, ids: &StringA
     let (loaded, watched, _) = sending.load(decision.stream().await?, Passing::default()).await?;
     world.reporter.end(&job.name, "references", &format!("{} set", loaded.updated));
     // The rows themselves are written and counted; that a reference was refused is told all the same.
-    store_rejects(world, sending.run, &job.name, &decision, &loaded.rejects).await?;
+    let inputs = inputs_of(&decision, &loaded.rejects).await?;
+    store_rejects(world, sending.run, &job.name, &loaded.rejects, &inputs).await?;
     let mut unresolved = watched.waiting;
     unresolved.extend(watched.self_references);
     Ok((loaded.updated, unresolved))

@@ -116,18 +116,17 @@ async fn append(world: &World, table: TableName, schema: SchemaRef, writer: Snap
     Ok(())
 }
 
-/// Appends rejects of a run, each with the whole input row as JSON.
+/// Appends rejects of a run, each with the whole input row as JSON, as [`inputs_of`] gives it.
 pub(super) async fn store_rejects(
     world: &World,
     run: &str,
     job: &str,
-    decision: &Decision,
     rejects: &[Reject],
+    inputs: &HashMap<String, String>,
 ) -> Result<()> {
     if rejects.is_empty() {
         return Ok(());
     }
-    let inputs = inputs_of(decision, rejects).await?;
     let at = world.clock.now().timestamp_micros();
     let table = TableName::new(ACTIVITY, "rejects")?;
     let mut writer = world.lake.writer(&table, reject_schema(), at)?;
@@ -152,7 +151,11 @@ pub(super) async fn store_rejects(
     append(world, table, reject_schema(), writer).await
 }
 
-async fn inputs_of(decision: &Decision, rejects: &[Reject]) -> Result<HashMap<String, String>> {
+/// The input rows of rejects as JSON, by source id.
+pub(super) async fn inputs_of(decision: &Decision, rejects: &[Reject]) -> Result<HashMap<String, String>> {
+    if rejects.is_empty() {
+        return Ok(HashMap::new());
+    }
     let ids = Arc::new(StringArray::from_iter_values(rejects.iter().map(|reject| &reject.source_id)));
     let schema = Arc::new(Schema::new(vec![Field::new("rejected_id", DataType::Utf8, false)]));
     let batch = RecordBatch::try_new(schema, vec![ids])?;
