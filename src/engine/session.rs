@@ -71,6 +71,8 @@ impl Engine {
         // A join with few changed keys then decodes only the rows it needs, and a filter skips the other columns.
         options.execution.parquet.pushdown_filters = true;
         options.execution.parquet.reorder_filters = true;
+        // Pages have no statistics. Where they lie is read only by those who skip most of them.
+        options.execution.parquet.enable_page_index = false;
         let state =
             SessionStateBuilder::new_with_default_features().with_config(config).with_runtime_env(runtime).build();
         Ok(Self { state, lake: lake.clone() })

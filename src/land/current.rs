@@ -46,7 +46,7 @@ pub(crate) fn current_physical(snapshot: &Snapshot) -> Result<Arc<dyn TableProvi
     state(snapshot, &snapshot.state.physical)
 }
 
-fn state(snapshot: &Snapshot, columns: &SchemaRef) -> Result<Arc<dyn TableProvider>> {
+pub(crate) fn state(snapshot: &Snapshot, columns: &SchemaRef) -> Result<Arc<dyn TableProvider>> {
     let is_base = |file: &DataFile| file.role != Role::Change;
     let base_has_deletions = snapshot.state.base().any(|file| file.deleted > 0);
     if snapshot.change_rows() == 0 {

@@ -36,6 +36,7 @@ use parquet::schema::types::ColumnPath;
 
 use crate::error::Error;
 use crate::error::Result;
+use crate::land::types::NUMBER_PREFIX;
 
 /// What pages are compressed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +60,9 @@ impl Codec {
 /// Bytes of a page before it is compressed: small enough to stay in a core's own cache from then until it is written, and
 /// again from when it is read until its values are taken out.
 const PAGE_BYTES: usize = 64 << 10;
+
+/// Rows of a page where rows are looked for by their numbers: of most pages nothing is wanted then, and they are skipped.
+const PAGE_ROWS: usize = 256;
 
 /// When a slab, a row group and a file end: what comes first counts.
 #[derive(Debug, Clone)]
@@ -251,10 +255,21 @@ fn properties(schema: &SchemaRef, first: &[RecordBatch], threads: usize, codec: 
         .set_data_page_size_limit(PAGE_BYTES)
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_max_row_group_row_count(None);
+    if schema.fields().iter().any(|field| field.name().starts_with(NUMBER_PREFIX)) {
+        builder = builder.set_data_page_row_count_limit(PAGE_ROWS).set_write_batch_size(PAGE_ROWS);
+    }
     for (field, look) in looks.into_inner().map_err(|_| Error::bug("an encoder thread died"))? {
         let field = schema.field(field);
         // The path has one part however many dots the name has (`Owner.Email`).
         let path = ColumnPath::new(vec![field.name().clone()]);
+        if field.name().starts_with(NUMBER_PREFIX) {
+            // Numbers without any order: nothing makes them smaller.
+            builder = builder
+                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_statistics_enabled(path.clone(), EnabledStatistics::None)
+                .set_column_compression(path, Compression::UNCOMPRESSED);
+            continue;
+        }
         if !look.repeated {
             builder = builder.set_column_dictionary_enabled(path.clone(), false);
         }

@@ -88,7 +88,7 @@ impl Lake {
         remove: Vec<DataFile>,
     ) -> Result<Option<Snapshot>> {
         let sequence = remove.iter().map(|file| file.sequence).max().unwrap_or(0);
-        let mut writer = self.writer(&before.table, Arc::clone(before.schema()), sequence)?;
+        let mut writer = self.writer(&before.table, Arc::new(before.given()), sequence)?;
         let mut rows = session.read_table(rows)?.execute_stream().await?;
         while let Some(batch) = rows.next().await {
             writer.write_mixed(&batch?).await?;

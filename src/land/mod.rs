@@ -9,6 +9,7 @@
 //! * A table's state costs what has changed: a merge adds the changed rows only, and reading joins them over the base.
 //! * Every table is a Delta table of the oldest protocol (reader 1, writer 2), so other programs read its files. A table
 //!   with a key holds older rows and deletions besides; [`SEQUENCE_COLUMN`] and [`DELETED_COLUMN`] tell them.
+//!   Columns that begin with [`NUMBER_PREFIX`] help to find rows and are not seen by readers.
 
 mod commit;
 mod current;
@@ -30,6 +31,7 @@ pub use maintain::Vacuumed;
 pub use name::TableName;
 pub use snapshot::Snapshot;
 pub use types::DELETED_COLUMN;
+pub use types::NUMBER_PREFIX;
 pub use types::SEQUENCE_COLUMN;
 pub use writer::SnapshotWriter;
 pub use writer::Written;

@@ -14,6 +14,7 @@ use crate::land::name::TableName;
 use crate::land::scan::FileScan;
 use crate::land::store::Place;
 use crate::land::types::DELETED_COLUMN;
+use crate::land::types::NUMBER_PREFIX;
 use crate::land::types::SEQUENCE_COLUMN;
 
 /// What the rows of a data file are.
@@ -66,9 +67,8 @@ pub struct Snapshot {
 
 impl Snapshot {
     pub(crate) fn new(place: Place, table: TableName, state: State) -> Self {
-        let visible = |name: &str| name != SEQUENCE_COLUMN && name != DELETED_COLUMN;
-        let fields: Vec<_> = state.physical.fields().iter().filter(|field| visible(field.name())).cloned().collect();
-        Self { place, table, schema: Arc::new(Schema::new(fields)), state: Arc::new(state) }
+        let schema = Arc::new(chosen(&state, |name| is_given(name) && !name.starts_with(NUMBER_PREFIX)));
+        Self { place, table, schema, state: Arc::new(state) }
     }
 
     /// The table.
@@ -122,6 +122,16 @@ impl Snapshot {
         current::current(self)
     }
 
+    /// The columns that a writer of the table is given: those that readers see, and those with numbers.
+    pub fn given(&self) -> Schema {
+        chosen(&self.state, is_given)
+    }
+
+    /// [`current`](Self::current) with the columns of numbers ([`NUMBER_PREFIX`](crate::land::NUMBER_PREFIX)).
+    pub fn numbered(&self) -> Result<Arc<dyn TableProvider>> {
+        current::state(self, &Arc::new(self.given()))
+    }
+
     /// The rows written with `sequence`, deletions among them; they are marked in [`DELETED_COLUMN`].
     pub fn written_at(&self, sequence: i64) -> Result<Arc<dyn TableProvider>> {
         current::written_at(self, sequence)
@@ -144,6 +154,14 @@ impl Snapshot {
         let files = self.state.files.iter().filter(|file| choose(file)).cloned().collect();
         FileScan::new(&self.place, &self.table, Arc::clone(schema), files)
     }
+}
+
+fn is_given(column: &str) -> bool {
+    column != SEQUENCE_COLUMN && column != DELETED_COLUMN
+}
+
+fn chosen(state: &State, choose: impl Fn(&str) -> bool) -> Schema {
+    Schema::new(state.physical.fields().iter().filter(|field| choose(field.name())).cloned().collect::<Vec<_>>())
 }
 
 impl State {

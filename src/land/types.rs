@@ -28,6 +28,10 @@ pub const SEQUENCE_COLUMN: &str = "_sf2gs_sequence";
 /// The column that marks a row as a deletion of its key.
 pub const DELETED_COLUMN: &str = "_sf2gs_deleted";
 
+/// Begins the names of columns that are kept beside the rows to find them by, and that readers do not see: the rest of the
+/// name is the column whose values they are numbers of. Such a number may be NULL, which says nothing of the value.
+pub const NUMBER_PREFIX: &str = "_sf2gs_number.";
+
 /// The type in which Delta stores values of `given`, or what to write instead.
 fn stored_type(given: &DataType) -> Result<DataType, &'static str> {
     Ok(match given {

@@ -188,6 +188,24 @@ pub(super) fn objects(job: &Job, person_key: &[String]) -> BTreeMap<String, BTre
     objects
 }
 
+/// The fields whose values come first in the keys by which records are looked for, by object.
+pub(super) fn looked_for(job: &Job, person_key: &[String]) -> BTreeMap<String, BTreeSet<String>> {
+    let lookups =
+        job.target.derives.iter().map(|derive| (derive.lookup.as_str(), derive.pairs.first().map(|pair| &pair.to)));
+    let own = match &job.target.object {
+        TargetObject::People => vec![("person", person_key.first())],
+        _ => job.target.identifiers().take(1).map(|map| (mirror_of(&map.to.object), Some(&map.to.field))).collect(),
+    };
+    let mut objects: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (object, field) in lookups.chain(own) {
+        objects.entry(object.to_owned()).or_default().extend(field.cloned());
+    }
+    if job.target.object == TargetObject::People {
+        objects.entry("company_person".to_owned()).or_default().insert("Person_ID".to_owned());
+    }
+    objects
+}
+
 /// An avatar's fields are read back from the user.
 fn mirror_of(object: &str) -> &str {
     if object == "avatar" { "gsuser" } else { object }

@@ -44,6 +44,7 @@ mod key_hash;
 mod layout;
 mod lookup;
 mod narrow;
+mod number;
 mod problems;
 mod repeated;
 mod rows;
@@ -76,6 +77,7 @@ use crate::error::Result;
 use crate::matching::statement::Script;
 
 pub use functions::register;
+pub use number::numbers;
 pub use problems::remedy;
 
 /// What a job is compiled against.
@@ -228,6 +230,11 @@ pub struct LookupKey {
 /// The Gainsight objects whose mirrors a job needs, each with the fields that are read (`Gsid` comes with all).
 pub fn objects(job: &Job, person_key: &[String]) -> BTreeMap<String, BTreeSet<String>> {
     layout::objects(job, person_key)
+}
+
+/// The Gainsight objects in whose mirrors a job looks for records, each with the fields that are the first part of a key.
+pub fn looked_for(job: &Job, person_key: &[String]) -> BTreeMap<String, BTreeSet<String>> {
+    layout::looked_for(job, person_key)
 }
 
 /// Compiles `job`: the statement that gives every row of `source` its verdict.

@@ -11,6 +11,9 @@
 //! verdict, and so the mirrors are read once beforehand: of every record just the key's columns, and the others of
 //! those that are wanted. What is left is held in memory and stands in the mirrors' place.
 //!
+//! Where a mirror has stored [numbers](crate::matching::number) of the keys' first parts, it is they that are read of every
+//! record, a sixth of a key's bytes or less, and the keys of those records alone whose numbers are wanted.
+//!
 //! All records of a wanted key are kept, or else two would be taken for one. Too many do no harm: keys are compared by
 //! number ([`key_hash`](crate::matching::key_hash)), and a record that is looked for in one of two ways comes with both.
 
@@ -21,11 +24,13 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::Array;
 use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::array::AsArray;
 use datafusion::arrow::array::BooleanArray;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::buffer::BooleanBuffer;
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::Int32Type;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::MemoryCatalogProviderList;
 use datafusion::catalog::TableProvider;
@@ -53,8 +58,10 @@ use datafusion::logical_expr::or;
 use futures::TryStreamExt;
 use futures::future::try_join_all;
 
+use crate::land::NUMBER_PREFIX;
 use crate::matching::hold::FEW;
 use crate::matching::key_hash::hashes;
+use crate::matching::number;
 
 /// What is held at most. Where more is wanted the mirrors are read as they are.
 const MOST_BYTES: usize = 64 << 20;
@@ -106,13 +113,17 @@ pub(super) async fn narrowed(ctx: &SessionContext, searches: &[Search]) -> Resul
     session(ctx, held).map(Some)
 }
 
-/// A session like `ctx` whose readings are dealt out in more parts than there are threads, so that none of them reads on
-/// alone for long.
+/// A session like `ctx` whose readings leave out pages without wanted records, and are dealt out in more parts than there
+/// are threads, so that none of them reads on alone for long.
 fn by_parts(ctx: &SessionContext) -> SessionContext {
     let state = ctx.state();
     let config = state.config().clone().with_create_default_catalog_and_schema(false);
     let parts = 2 * config.target_partitions();
-    let config = config.with_target_partitions(parts);
+    let mut config = config.with_target_partitions(parts);
+    let options = &mut config.options_mut().execution.parquet;
+    options.enable_page_index = true;
+    // What it keeps of a condition's columns it takes by whole batches, all pages of them.
+    options.max_predicate_cache_size = Some(0);
     SessionContext::new_with_state(SessionStateBuilder::new_from_existing(state).with_config(config).build())
 }
 
@@ -149,7 +160,7 @@ async fn wanted(
     held: &BTreeMap<String, Held>,
 ) -> Result<DataFrame> {
     let table = ctx.table(mirror).await?;
-    let mut filter: Option<Expr> = None;
+    let (mut is_wanted, mut may_be): (Vec<Expr>, Vec<Option<Expr>>) = (Vec::new(), Vec::new());
     let mut columns: Vec<Column> = Vec::new();
     for (number, search) in searches.iter().enumerate() {
         let keys = search.keys.iter().map(|sql| table.parse_sql_expr(sql)).collect::<Result<Vec<_>>>()?;
@@ -161,20 +172,41 @@ async fn wanted(
             }
         }
         let Some(by) = held.get(&search.wanted_by) else { continue };
-        let wanted = Wanted::by(ctx, by, &search.wanted)?;
+        let (wanted, stored) = wanted_by(ctx, by, &search.wanted)?;
         if wanted.numbers.is_empty() {
             continue;
         }
-        let is_wanted = ScalarUDF::new_from_impl(IsWanted::new(number, wanted)).call(keys);
-        filter = Some(match filter {
-            Some(others) => or(others, is_wanted),
-            None => is_wanted,
-        });
+        may_be.push(
+            number_column(&keys[0], table.schema()).map(|column| stored.call(number, vec![Expr::Column(column)])),
+        );
+        is_wanted.push(wanted.call(number, keys));
     }
+    // The numbers are a condition of their own, which the scan looks at first: of the keys only those are read whose numbers
+    // have been found.
+    let may_be: Option<Vec<Expr>> = may_be.into_iter().collect();
+    let any = |expressions: Vec<Expr>| expressions.into_iter().reduce(or);
+    let filter = match (may_be.and_then(any), any(is_wanted)) {
+        (Some(may_be), Some(is_wanted)) => may_be.and(is_wanted),
+        (_, is_wanted) => is_wanted.unwrap_or(lit(false)),
+    };
     // in the table's order, so that the same tables always give the same plan
     let order = table.schema().columns();
     columns.sort_by_key(|column| order.iter().position(|other| other == column));
-    table.filter(filter.unwrap_or(lit(false)))?.select(columns.into_iter().map(Expr::Column))
+    table.filter(filter)?.select(columns.into_iter().map(Expr::Column))
+}
+
+/// The column with the stored numbers of what `key` is made of, if there is one.
+fn number_column(key: &Expr, columns: &DFSchema) -> Option<Column> {
+    let field = match key {
+        Expr::Column(field) => field,
+        Expr::ScalarFunction(call) if ["match_text", "match_id", "nullif"].contains(&call.name()) => {
+            call.args.first()?.try_as_col()?
+        }
+        _ => return None,
+    };
+    let (table, column) =
+        columns.qualified_field_with_unqualified_name(&format!("{NUMBER_PREFIX}{}", field.name)).ok()?;
+    Some(Column::new(table.cloned(), column.name()))
 }
 
 /// A session like `ctx` with the tables that are `held` and no others. So few rows need no second thread.
@@ -202,38 +234,37 @@ pub(super) fn held_table(schema: SchemaRef, batches: Vec<RecordBatch>) -> Result
     Ok(Arc::new(ViewTable::new(LogicalPlan::EmptyRelation(nothing), None)))
 }
 
+/// What numbers are of.
+#[derive(Debug, PartialEq, Eq)]
+enum Of {
+    /// The whole key, whose parts have these types: numbers are only equal where types are.
+    Keys(Vec<DataType>),
+    /// The key's first part, worked out when the record was stored.
+    StoredNumbers,
+}
+
 /// The numbers of wanted keys.
 #[derive(Debug)]
 struct Wanted {
+    of: Of,
     numbers: HashSet<i64>,
     /// A bit for the upper bits of each number: says of nearly all others at once that they are not wanted.
     bits: Vec<u64>,
-    /// The types of the parts: numbers are only equal where types are.
-    types: Vec<DataType>,
 }
 
 impl Wanted {
-    fn by(ctx: &SessionContext, rows: &Held, parts: &[String]) -> Result<Self> {
-        let schema = DFSchema::try_from(Arc::clone(&rows.schema))?;
-        let parts = parts
-            .iter()
-            .map(|sql| ctx.create_physical_expr(ctx.parse_sql_expr(sql, &schema)?, &schema))
-            .collect::<Result<Vec<_>>>()?;
-        let types = parts.iter().map(|part| part.data_type(&rows.schema)).collect::<Result<Vec<_>>>()?;
-        let mut numbers = HashSet::new();
-        for batch in &rows.batches {
-            let columns = parts
-                .iter()
-                .map(|part| part.evaluate(batch)?.into_array(batch.num_rows()))
-                .collect::<Result<Vec<_>>>()?;
-            numbers.extend(hashes(&columns, batch.num_rows())?.iter().flatten());
-        }
+    fn new(of: Of, numbers: HashSet<i64>) -> Self {
         let mut bits = vec![0; 1 << (Self::BITS - 6)];
         for number in &numbers {
             let (at, bit) = Self::place(*number);
             bits[at] |= bit;
         }
-        Ok(Self { numbers, bits, types })
+        Self { of, numbers, bits }
+    }
+
+    /// Whether `arguments` are wanted; `search` tells the functions of one statement apart.
+    fn call(self, search: usize, arguments: Vec<Expr>) -> Expr {
+        ScalarUDF::new_from_impl(IsWanted::new(search, self)).call(arguments)
     }
 
     const BITS: u32 = 16;
@@ -249,7 +280,33 @@ impl Wanted {
     }
 }
 
-/// `is_wanted(part, …)`: whether the key is one of those that are wanted.
+/// What `rows` look for by the `parts` of their keys: the keys, and the stored numbers of their first parts.
+fn wanted_by(ctx: &SessionContext, rows: &Held, parts: &[String]) -> Result<(Wanted, Wanted)> {
+    let schema = DFSchema::try_from(Arc::clone(&rows.schema))?;
+    let parts = parts
+        .iter()
+        .map(|sql| ctx.create_physical_expr(ctx.parse_sql_expr(sql, &schema)?, &schema))
+        .collect::<Result<Vec<_>>>()?;
+    let types = parts.iter().map(|part| part.data_type(&rows.schema)).collect::<Result<Vec<_>>>()?;
+    let (mut wanted, mut stored) = (HashSet::new(), HashSet::new());
+    for batch in &rows.batches {
+        let columns =
+            parts.iter().map(|part| part.evaluate(batch)?.into_array(batch.num_rows())).collect::<Result<Vec<_>>>()?;
+        let keys = hashes(&columns, batch.num_rows())?;
+        let first = number::numbers(cast(&columns[0], &DataType::Utf8)?.as_string());
+        stored.extend(keys.iter().zip(&first).filter_map(|(key, number)| key.and(number)).map(spread));
+        wanted.extend(keys.iter().flatten());
+    }
+    Ok((Wanted::new(Of::Keys(types), wanted), Wanted::new(Of::StoredNumbers, stored)))
+}
+
+/// A stored number like the others, which differ in their upper bits.
+fn spread(number: i32) -> i64 {
+    i64::from(number) << 32 | i64::from(number.cast_unsigned())
+}
+
+/// `is_wanted(part, …)`: whether the key is one of those that are wanted. `may_be_wanted(number)`: whether it may be by its
+/// stored number, as it may where there is none.
 #[derive(Debug)]
 struct IsWanted {
     name: String,
@@ -260,15 +317,17 @@ struct IsWanted {
 impl IsWanted {
     fn new(number: usize, wanted: Wanted) -> Self {
         let signature = Signature::variadic_any(Volatility::Immutable);
-        Self { name: format!("is_wanted_{}", number + 1), signature, wanted }
+        let name = match wanted.of {
+            Of::Keys(_) => "is_wanted",
+            Of::StoredNumbers => "may_be_wanted",
+        };
+        Self { name: format!("{name}_{}", number + 1), signature, wanted }
     }
 }
 
 impl PartialEq for IsWanted {
     fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
-            && self.wanted.numbers == other.wanted.numbers
-            && self.wanted.types == other.wanted.types
+        self.name == other.name && self.wanted.numbers == other.wanted.numbers && self.wanted.of == other.wanted.of
     }
 }
 
@@ -295,7 +354,17 @@ impl ScalarUDFImpl for IsWanted {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let rows = args.number_rows;
-        let parts = args.args.iter().zip(&self.wanted.types).map(|(part, kind)| {
+        let types = match &self.wanted.of {
+            Of::Keys(types) => types,
+            Of::StoredNumbers => {
+                let numbers = args.args[0].to_array(rows)?;
+                let numbers = numbers.as_primitive::<Int32Type>();
+                let wanted = |row: usize| numbers.is_null(row) || self.wanted.contains(spread(numbers.value(row)));
+                let found = BooleanBuffer::collect_bool(rows, wanted);
+                return Ok(ColumnarValue::Array(Arc::new(BooleanArray::new(found, None))));
+            }
+        };
+        let parts = args.args.iter().zip(types).map(|(part, kind)| {
             let part = part.to_array(rows)?;
             if part.data_type() == kind { Ok(part) } else { Ok(cast(&part, kind)?) }
         });
@@ -308,8 +377,9 @@ impl ScalarUDFImpl for IsWanted {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::arrow::array::AsArray;
+    use datafusion::arrow::array::Int32Array;
     use datafusion::arrow::array::StringArray;
+    use datafusion::arrow::compute::concat_batches;
     use datafusion::prelude::SessionConfig;
 
     use super::*;
@@ -372,6 +442,38 @@ mod tests {
         let read = narrow.table("persons").await.unwrap();
         assert_eq!(read.schema().field_names().len(), 2, "only the columns that are named");
         assert_eq!(ids(&ctx, "persons").await.len(), 10_000, "the session itself stays as it is");
+    }
+
+    #[tokio::test]
+    async fn stored_numbers_say_which_keys_are_read() {
+        let searches = [
+            search("persons", &["Name"], &[], "source", &["Name"]),
+            search("persons", &["Gsid", "Name"], &[], "source", &["Walker", "Name"]),
+        ];
+        let ctx = session();
+        let persons = ctx.table("persons").await.unwrap().collect().await.unwrap();
+        let persons = concat_batches(&persons[0].schema(), &persons).unwrap();
+        // the persons with such numbers as `change` makes of theirs
+        let numbered = |change: &dyn Fn(usize, Option<i32>) -> Option<i32>| {
+            let column = |name: &str| (name.to_owned(), Arc::clone(persons.column_by_name(name).unwrap()));
+            let numbers = |field: &str| {
+                let numbers = number::numbers(persons.column_by_name(field).unwrap().as_string());
+                let changed: Int32Array = numbers.iter().enumerate().map(|(at, number)| change(at, number)).collect();
+                (format!("{NUMBER_PREFIX}{field}"), Arc::new(changed) as ArrayRef)
+            };
+            let columns = ["Unread", "Name", "Gsid"].map(column).into_iter().chain(["Name", "Gsid"].map(numbers));
+            ctx.deregister_table("persons").unwrap();
+            let _none = ctx.register_batch("persons", RecordBatch::try_from_iter(columns).unwrap()).unwrap();
+        };
+        for lost in [0, 1, 3] {
+            numbered(&|at, number| number.filter(|_| lost == 0 || at % lost != 0));
+            let narrow = narrowed(&ctx, &searches).await.unwrap().unwrap();
+            assert_eq!(ids(&narrow, "persons").await, ["P14", "P15"], "where no number is known the key is read");
+            assert_eq!(narrow.table("persons").await.unwrap().schema().field_names().len(), 2, "numbers are not held");
+        }
+        numbered(&|_, _| Some(1));
+        let narrow = narrowed(&ctx, &searches).await.unwrap().unwrap();
+        assert!(ids(&narrow, "persons").await.is_empty(), "where one is known the key is not read");
     }
 
     #[tokio::test]

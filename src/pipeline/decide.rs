@@ -92,9 +92,8 @@ impl Decision {
         register_source(&session, job, source, &columns, candidates).await?;
         let mut schemas = BTreeMap::new();
         for (object, mirror) in mirrors {
-            let table = mirror.current()?;
-            schemas.insert(object.clone(), table.schema());
-            session.register_table(format!("mirror_{object}"), table)?;
+            schemas.insert(object.clone(), Arc::clone(mirror.schema()));
+            session.register_table(format!("mirror_{object}"), mirror.numbered()?)?;
         }
         let schema = Arc::clone(session.table("source").await?.schema().inner());
         // Field metadata does not survive SQL; the landed schema has it.

@@ -14,8 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use datafusion::arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray, new_null_array};
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray, new_null_array};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use futures::StreamExt;
 
 use crate::config::job::{Job, TargetObject};
 use crate::connect::gainsight::{GainsightClient, ObjectMetadata};
@@ -24,7 +25,7 @@ use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::extract::gainsight;
 use crate::extract::gainsight::{Deletion, Way};
-use crate::land::{Commit, Mode, Snapshot, SnapshotWriter, TableName};
+use crate::land::{Commit, Mode, NUMBER_PREFIX, Snapshot, SnapshotWriter, TableName};
 use crate::ledger::MirrorState;
 use crate::matching;
 
@@ -50,6 +51,13 @@ pub(super) fn objects_of(job: &Job) -> BTreeSet<String> {
 pub(super) fn fields_of(world: &World, connection: &str, object: &str) -> BTreeSet<String> {
     let jobs = world.project.jobs.values().filter(|job| job.gainsight == connection);
     jobs.flat_map(|job| matching::objects(job, &job.target.person_key()).remove(object).unwrap_or_default()).collect()
+}
+
+/// The fields of `object` by which any job of the project looks for records first.
+fn looked_for(world: &World, connection: &str, object: &str) -> BTreeSet<String> {
+    let jobs = world.project.jobs.values().filter(|job| job.gainsight == connection);
+    jobs.flat_map(|job| matching::looked_for(job, &job.target.person_key()).remove(object).unwrap_or_default())
+        .collect()
 }
 
 /// The name of a mirror's table.
@@ -129,6 +137,8 @@ struct Plan<'a> {
     known: Option<Snapshot>,
     /// The fields that it will have.
     fields: Vec<String>,
+    /// Those of them whose numbers are kept with the records.
+    numbered: BTreeSet<String>,
     /// From when on changes are read; `None` for a whole read.
     since: Option<DateTime<Utc>>,
     /// The time on the tenant's clock before anything is read.
@@ -159,7 +169,19 @@ async fn plan<'a>(
         (Some(_), Some(state)) => state.fields,
         _ => wanted.into_iter().collect(),
     };
-    Ok(Plan { connection, object, metadata, table, known, fields, since, started })
+    let numbered = match known.as_ref().filter(|_| since.is_some()) {
+        Some(known) => {
+            let columns = known.given();
+            columns
+                .fields()
+                .iter()
+                .filter_map(|field| field.name().strip_prefix(NUMBER_PREFIX))
+                .map(str::to_owned)
+                .collect()
+        }
+        None => looked_for(world, connection, object),
+    };
+    Ok(Plan { connection, object, metadata, table, known, fields, numbered, since, started })
 }
 
 async fn refresh_one(
@@ -169,11 +191,13 @@ async fn refresh_one(
     deletions: &[Deletion],
 ) -> Result<(Snapshot, u64)> {
     let schema = gainsight::mirror_schema(plan.metadata, &plan.fields)?;
+    let numbered = Numbered::new(&schema, &plan.numbered);
+    let schema = Arc::clone(&numbered.schema);
     let there = plan.known.as_ref().filter(|_| plan.since.is_none()).map_or(0, Snapshot::physical_rows);
-    let written = match read_changes(world, client, plan, &schema, Way::for_at_least(there)).await {
+    let written = match read_changes(world, client, plan, &numbered, Way::for_at_least(there)).await {
         Err(error) if error.kind() == ErrorKind::Integrity => {
             tracing::warn!(object = plan.object, "Reading again, page by page: {error}.");
-            read_changes(world, client, plan, &schema, Way::Pages).await
+            read_changes(world, client, plan, &numbered, Way::Pages).await
         }
         done => done,
     };
@@ -222,19 +246,51 @@ async fn read_changes(
     world: &World,
     client: &GainsightClient,
     plan: &Plan<'_>,
-    schema: &SchemaRef,
+    numbered: &Numbered,
     way: Way,
 ) -> Result<SnapshotWriter> {
     let sequence = world.clock.now().timestamp_micros();
-    let writer = world.lake.writer(&plan.table, Arc::clone(schema), sequence)?;
+    let writer = world.lake.writer(&plan.table, Arc::clone(&numbered.schema), sequence)?;
     let reading = gainsight::read_mirror(client, plan.metadata, &plan.fields, plan.since, way);
     let reporter = Arc::clone(&world.reporter);
+    let numbered = numbered.clone();
+    let reading = reading.map(move |batch| numbered.add(&batch?));
     let (_, writer) = pour(reading, writer, move |batch| {
         reporter.advance(batch.num_rows() as u64);
         None
     })
     .await?;
     Ok(writer)
+}
+
+/// How a mirror's rows get the numbers by which they are found.
+#[derive(Debug, Clone)]
+struct Numbered {
+    /// The mirror's columns and those with numbers.
+    schema: SchemaRef,
+    /// The columns that have numbers.
+    columns: Vec<usize>,
+}
+
+impl Numbered {
+    fn new(mirror: &SchemaRef, fields: &BTreeSet<String>) -> Self {
+        let given = mirror.fields().iter().enumerate();
+        let texts = given.filter(|(_, field)| fields.contains(field.name()) && *field.data_type() == DataType::Utf8);
+        let (columns, numbers): (_, Vec<_>) = texts
+            .map(|(at, field)| {
+                (at, Arc::new(Field::new(format!("{NUMBER_PREFIX}{}", field.name()), DataType::Int32, true)))
+            })
+            .unzip();
+        let fields: Vec<_> = mirror.fields().iter().cloned().chain(numbers).collect();
+        Self { schema: Arc::new(Schema::new(fields)), columns }
+    }
+
+    fn add(&self, rows: &RecordBatch) -> Result<RecordBatch> {
+        let numbers =
+            self.columns.iter().map(|at| -> ArrayRef { Arc::new(matching::numbers(rows.column(*at).as_string())) });
+        let columns = rows.columns().iter().cloned().chain(numbers).collect();
+        Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
+    }
 }
 
 /// Rows that say "this GSID is gone": everything but the key is null.

@@ -96,7 +96,7 @@ impl Shore {
         self.engine.session()
     }
 
-    async fn rows(&self, table: Arc<dyn TableProvider>) -> RecordBatch {
+    pub(crate) async fn rows(&self, table: Arc<dyn TableProvider>) -> RecordBatch {
         let schema = table.schema();
         let batches = self.session().read_table(table).unwrap().collect().await.unwrap();
         for batch in &batches {
@@ -112,7 +112,7 @@ impl Shore {
         arrow::util::pretty::pretty_format_batches(&batches).unwrap().to_string()
     }
 
-    async fn model(&self, snapshot: &Snapshot) -> BTreeMap<String, Option<i64>> {
+    pub(crate) async fn model(&self, snapshot: &Snapshot) -> BTreeMap<String, Option<i64>> {
         let rows = self.rows(snapshot.current().unwrap()).await;
         let ids = rows.column_by_name("Id").unwrap().as_string::<i32>();
         let values = rows.column_by_name("Some.Value").unwrap().as_primitive::<Int64Type>();
@@ -152,7 +152,7 @@ pub(crate) fn account() -> TableName {
     TableName::new("salesforce", "Account").unwrap()
 }
 
-fn schema() -> SchemaRef {
+pub(crate) fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("Id", DataType::Utf8, false)
             .with_metadata([("sf.label".to_owned(), "Account ID".to_owned())].into()),
@@ -160,7 +160,7 @@ fn schema() -> SchemaRef {
     ]))
 }
 
-fn batch(rows: &[Row]) -> (RecordBatch, BooleanArray) {
+pub(crate) fn batch(rows: &[Row]) -> (RecordBatch, BooleanArray) {
     let ids: StringArray = rows.iter().map(|(id, ..)| Some(id)).collect();
     let values: Int64Array = rows.iter().map(|(_, value, _)| *value).collect();
     let deleted: BooleanArray = rows.iter().map(|(.., deleted)| Some(*deleted)).collect();

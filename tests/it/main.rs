@@ -15,6 +15,7 @@ mod extract;
 mod extract_org;
 mod gainsight;
 mod land;
+mod land_numbers;
 mod layers;
 mod ledger;
 mod licences;

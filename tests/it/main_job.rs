@@ -3,11 +3,17 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
+use arrow::array::AsArray;
+use arrow::datatypes::Int32Type;
 use chrono::TimeDelta;
 use serde_json::Value;
 use sf2gs::clock::Clock;
+use sf2gs::engine::Engine;
+use sf2gs::engine::EngineSettings;
 use sf2gs::land::Lake;
+use sf2gs::land::NUMBER_PREFIX;
 use sf2gs::land::TableName;
+use sf2gs::matching::numbers;
 use sf2gs::sandbox::salesforce::OrgOptions;
 
 use crate::support::scene::Scene;
@@ -207,4 +213,41 @@ fn a_chain_is_reconciled_with_one_whole_look_at_each_gainsight_object() {
         before.map(|(object, before)| (object, before + 1)),
         before.map(|(object, _)| (object, version(object)))
     );
+}
+
+#[test]
+fn a_mirror_has_the_numbers_of_its_keys_whoever_has_changed_them() {
+    let clock = Clock::system();
+    let org = OrgOptions { seed: 7, users: 12, accounts: 40, contacts: 150, ..OrgOptions::default() };
+    let scene = Scene::with(org, |tenant| tenant.clock = clock.clone());
+    for _ in 0..3 {
+        scene.run(&["run", CHAIN]);
+        clock.advance(TimeDelta::seconds(60));
+    }
+    // without rows to load a job does not look at its mirror
+    scene.run(&["run", "user_sync", "--full"]);
+    let keys = [
+        ("gsuser", "SFDCUserName"),
+        ("company", "SfdcAccountId"),
+        ("person", "Email"),
+        ("company_person", "ExternalContactId"),
+        ("company_person", "Person_ID"),
+    ];
+    for (object, field) in keys {
+        let table = TableName::new("gainsight", object).unwrap();
+        scene.block_on(async {
+            let lake = Lake::open(".sf2gs/lake", scene.path(), &BTreeMap::new()).await.unwrap();
+            let engine = Engine::new(&EngineSettings::default(), &lake).unwrap();
+            let rows = lake.snapshot(&table).await.unwrap().unwrap().numbered().unwrap();
+            let rows = engine.session().read_table(rows).unwrap().collect().await.unwrap();
+            let mut seen = 0;
+            for batch in rows {
+                let texts = batch.column_by_name(field).unwrap().as_string::<i32>();
+                let kept = batch.column_by_name(&format!("{NUMBER_PREFIX}{field}")).expect(object);
+                assert_eq!(*kept.as_primitive::<Int32Type>(), numbers(texts), "{object}.{field}");
+                seen += batch.num_rows();
+            }
+            assert!(seen > 5, "{object}");
+        });
+    }
 }

@@ -5,7 +5,7 @@ Two readers, each by its own way through the log:
   Polars  reads the table by `scan_delta`, the log being read by delta-rs.
 
 A table with a key holds older rows and deletions besides the newest; its state is the newest row of each key by
-`_sf2gs_sequence`, without those that `_sf2gs_deleted` marks.
+`_sf2gs_sequence`, without those that `_sf2gs_deleted` marks. Other columns of such names help to find rows, no more.
 """
 
 import json
@@ -60,7 +60,7 @@ def quoted(name):
 
 def state(source, key, columns):
     """SQL for the state now of `source`, a relation with the lake's own columns."""
-    shown = ", ".join(quoted(column) for column in columns if column not in (SEQUENCE, DELETED))
+    shown = ", ".join(quoted(column) for column in columns if not column.startswith("_sf2gs_"))
     if key is None:
         return f"select {shown} from {source}"
     newest = f"qualify row_number() over (partition by {quoted(key)} order by {SEQUENCE} desc) = 1"
