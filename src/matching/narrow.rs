@@ -66,6 +66,9 @@ use crate::matching::number;
 /// What is held at most. Where more is wanted the mirrors are read as they are.
 const MOST_BYTES: usize = 64 << 20;
 
+/// Below so many rows most pages of a large mirror have no record for any of them.
+const BY_PAGE: usize = 10_000;
+
 /// One way in which the statement looks for records of a mirror.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Search {
@@ -84,8 +87,8 @@ pub(super) struct Search {
 /// A session like `ctx` in which `source` and the mirrors of `searches` hold no more than its rows need; `None` where that
 /// would be too much to hold.
 pub(super) async fn narrowed(ctx: &SessionContext, searches: &[Search]) -> Result<Option<SessionContext>> {
-    let ctx = &by_parts(ctx);
     let Some(source) = read(ctx.table("source").await?, FEW, MOST_BYTES).await? else { return Ok(None) };
+    let ctx = &by_parts(ctx, source.batches.iter().map(RecordBatch::num_rows).sum::<usize>() < BY_PAGE);
     let mut room = MOST_BYTES - source.bytes;
     let mut held = BTreeMap::from([("source".to_owned(), source)]);
     let mut left: BTreeMap<&str, Vec<&Search>> = BTreeMap::new();
@@ -113,17 +116,19 @@ pub(super) async fn narrowed(ctx: &SessionContext, searches: &[Search]) -> Resul
     session(ctx, held).map(Some)
 }
 
-/// A session like `ctx` whose readings leave out pages without wanted records, and are dealt out in more parts than there
-/// are threads, so that none of them reads on alone for long.
-fn by_parts(ctx: &SessionContext) -> SessionContext {
+/// A session like `ctx` whose readings are dealt out in more parts than there are threads, so that none of them reads on
+/// alone for long. `by_page` leaves out pages without wanted records.
+fn by_parts(ctx: &SessionContext, by_page: bool) -> SessionContext {
     let state = ctx.state();
     let config = state.config().clone().with_create_default_catalog_and_schema(false);
     let parts = 2 * config.target_partitions();
     let mut config = config.with_target_partitions(parts);
-    let options = &mut config.options_mut().execution.parquet;
-    options.enable_page_index = true;
-    // What it keeps of a condition's columns it takes by whole batches, all pages of them.
-    options.max_predicate_cache_size = Some(0);
+    if by_page {
+        let options = &mut config.options_mut().execution.parquet;
+        options.enable_page_index = true;
+        // What it keeps of a condition's columns it takes by whole batches, all pages of them.
+        options.max_predicate_cache_size = Some(0);
+    }
     SessionContext::new_with_state(SessionStateBuilder::new_from_existing(state).with_config(config).build())
 }
 
