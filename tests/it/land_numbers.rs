@@ -70,3 +70,37 @@ async fn numbers_stay_with_their_rows_and_are_not_seen() {
         agree(&shore.lake.compact_if_worth(&shore.session(), &account(), 0.0).await.unwrap().unwrap(), 1_004).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_are_read_by_page_are_those_that_are_read_whole() {
+    let number = format!("{NUMBER_PREFIX}Id");
+    let mut columns: Vec<_> = schema().fields().iter().cloned().collect();
+    columns.push(Arc::new(Field::new(&number, DataType::Int32, true)));
+    let columns: SchemaRef = Arc::new(Schema::new(columns));
+    let shore = Shore::folder().await;
+    let rows: Vec<Row> = (0..20_000).map(|n| row(&format!("{n}"), n)).collect();
+    let (given, _) = batch(&rows);
+    let numbers: Int32Array = (0..20_000).map(Some).collect();
+    let cells = given.columns().iter().cloned().chain([Arc::new(numbers) as ArrayRef]).collect();
+    let mut writer = shore.lake.writer(&account(), Arc::clone(&columns), 1).unwrap();
+    writer.write(&RecordBatch::try_new(Arc::clone(&columns), cells).unwrap(), None).await.unwrap();
+    let written = vec![writer.finish().await.unwrap()];
+    let (key, info, mode) = (Some("Id".to_owned()), BTreeMap::new(), Mode::Replace);
+    let commit = Commit { table: account(), schema: columns, key, mode, written, application: None, info };
+    let snapshot = shore.lake.commit(commit).await.unwrap();
+    for by_page in [true, false] {
+        let session = shore.session();
+        session.sql(&format!("SET datafusion.execution.parquet.enable_page_index = {by_page}")).await.unwrap();
+        session.register_table("t", snapshot.numbered().unwrap()).unwrap();
+        for (wanted, from) in
+            [("% 7_001 = 3", [3, 7_004, 14_005].as_slice()), ("IN (0, 255, 256, 19_999)", &[0, 255, 256, 19_999])]
+        {
+            let wanted = wanted.replace('_', "");
+            let sql = format!("SELECT \"Id\", \"Some.Value\" FROM t WHERE \"{number}\" {wanted} ORDER BY \"{number}\"");
+            let read = session.sql(&sql).await.unwrap().collect().await.unwrap();
+            let ids =
+                read.iter().flat_map(|batch| batch.column(0).as_string::<i32>().iter().flatten().map(str::to_owned));
+            assert_eq!(ids.collect::<Vec<_>>(), from.iter().map(ToString::to_string).collect::<Vec<_>>(), "{sql}");
+        }
+    }
+}
