@@ -72,9 +72,11 @@ async fn compare(world: &World, job: &Job, read: &BothSides) -> Result<Compariso
     let watermark = world.ledger.watermark(&job.name)?;
     let came_from = came_from(job)?;
     let mirror = format!("mirror_{}", job.target.object.primary());
+    let records = mirrors.get(job.target.object.primary()).map(Snapshot::physical_rows);
     let sides = Sides {
         source: "source",
         mirror: &mirror,
+        records: records.and_then(|rows| usize::try_from(rows).ok()).unwrap_or(0),
         came_from: &came_from,
         late_after: cursor.as_deref().zip(watermark.map(|watermark| watermark.until)),
     };

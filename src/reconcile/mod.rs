@@ -17,7 +17,10 @@
 //! * Every source row is counted in exactly one kind, and every `extra` record once.
 //! * Memory holds what does not agree, and the ids of the records that rows lead to.
 
+mod met;
+
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use datafusion::arrow::array::{Array, AsArray, RecordBatch, StringArray};
@@ -25,12 +28,15 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::HashSet;
 use datafusion::common::ScalarValue;
+use datafusion::common::runtime::SpawnedTask;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::prelude::{SessionContext, ident, lit};
 use futures::TryStreamExt;
 
 use crate::error::Error;
 use crate::error::Result;
+
+use met::Met;
 
 /// What does not agree.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,6 +105,8 @@ pub struct Sides<'a> {
     pub source: &'a str,
     /// Table of the target's mirror.
     pub mirror: &'a str,
+    /// How many records it has, as far as that is known.
+    pub records: usize,
     /// Field of the mirror that is filled in records that came from Salesforce.
     pub came_from: &'a str,
     /// The source's cursor column and the last run's upper bound, where the job has run.
@@ -121,15 +129,25 @@ impl Sides<'_> {
     }
 
     /// The records that came from Salesforce, without those in `met`.
-    async fn extra(&self, session: &SessionContext, met: &[StringArray]) -> Result<Vec<String>> {
-        let mut seen: HashSet<&str> = HashSet::with_capacity(met.iter().map(Array::len).sum());
-        seen.extend(met.iter().flatten().flatten());
+    async fn extra(&self, session: &SessionContext, met: Met) -> Result<Vec<String>> {
+        let met = Arc::new(met);
         let records = session.table(self.mirror).await?.filter(ident(self.came_from).is_not_null())?;
-        let mut records = records.select(vec![ident("Gsid")])?.execute_stream().await?;
+        let records = records.select(vec![ident("Gsid")])?.execute_stream_partitioned().await?;
+        let parts = records.into_iter().map(|mut records| {
+            let met = Arc::clone(&met);
+            SpawnedTask::spawn(async move {
+                let mut extra = Vec::new();
+                while let Some(batch) = records.try_next().await? {
+                    let ids = column(&batch, "Gsid")?;
+                    extra.extend(ids.iter().flatten().filter(|id| !met.contains(id)).map(str::to_owned));
+                }
+                Ok::<_, Error>(extra)
+            })
+        });
         let mut extra = Vec::new();
-        while let Some(batch) = records.try_next().await? {
-            let ids = column(&batch, "Gsid")?;
-            extra.extend(ids.iter().flatten().filter(|id| !seen.contains(id)).map(str::to_owned));
+        for part in parts.collect::<Vec<_>>() {
+            let part = part.join().await.map_err(|error| Error::bug("a comparison has stopped").source(error))??;
+            extra.extend(part);
         }
         Ok(extra)
     }
@@ -142,7 +160,7 @@ pub async fn compare(
     sides: &Sides<'_>,
 ) -> Result<Comparison> {
     let mut comparison = Comparison::default();
-    let mut met = Vec::new();
+    let mut met = Met::with_room(sides.records);
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
     let late = sides.late(session).await?;
     while let Some(batch) = verdicts.try_next().await? {
@@ -171,9 +189,9 @@ pub async fn compare(
                 });
             }
         }
-        met.push(gsid);
+        met.add(gsid);
     }
-    for gsid in sides.extra(session, &met).await? {
+    for gsid in sides.extra(session, met).await? {
         *counts.entry("extra").or_default() += 1;
         comparison.findings.push(Finding {
             kind: "extra".to_owned(),
