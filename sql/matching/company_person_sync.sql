@@ -19,7 +19,7 @@ mapped AS (
   FROM source
 ),
 
--- company_person.Company_ID: the company records by SfdcAccountId.
+-- company_person.Company_ID: the company records by SfdcAccountId. (worked out first)
 lookup_1_all AS (
   SELECT
     match_id("SfdcAccountId") AS lookup_1_1,
@@ -53,7 +53,7 @@ lookup_1 AS (
   SELECT lookup_1_1, NULL AS gsid, hits, candidates FROM lookup_1_several
 ),
 
--- company_person.Manager: the company_person records by ExternalContactId and ExternalAccountId.
+-- company_person.Manager: the company_person records by ExternalContactId and ExternalAccountId. (worked out first)
 lookup_2_all AS (
   SELECT
     match_id("ExternalContactId") AS lookup_2_1,
@@ -83,7 +83,7 @@ lookup_2 AS (
   SELECT lookup_2_1, lookup_2_2, gsid FROM lookup_2_several
 ),
 
--- The persons of Gainsight by key.
+-- The persons of Gainsight by key. (worked out first)
 persons_all AS (
   SELECT
     match_text("Email") AS key_1,
@@ -119,7 +119,7 @@ persons AS (
   SELECT key_1, NULL AS gsid, hits, candidates, NULL AS "now.person.FirstName", NULL AS "now.person.LastName" FROM persons_several
 ),
 
--- The company persons of Gainsight by person and company.
+-- The company persons of Gainsight by person and company. (worked out first)
 company_persons_all AS (
   SELECT
     nullif("Person_ID", '') AS person_gsid,
@@ -162,14 +162,9 @@ rows_suspects AS (
   SELECT unnest(repeated(key_hash(key_1))) AS number FROM mapped
 ),
 
--- Persons that several rows are about. (worked out first)
-shared AS (
-  SELECT key_1 FROM mapped WHERE key_hash(key_1) IN (SELECT number FROM rows_suspects) GROUP BY key_1 HAVING count(*) > 1
-),
-
--- Those rows.
+-- Rows about persons of whom others are too.
 twins AS (
-  SELECT m.* FROM shared s JOIN mapped m ON s.key_1 = m.key_1
+  SELECT m.* FROM rows_suspects s JOIN mapped m ON s.number = key_hash(m.key_1)
 ),
 
 -- Each row with what it found.

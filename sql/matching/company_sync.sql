@@ -21,11 +21,10 @@ rows_suspects AS (
 ranked AS (
   SELECT m.source_id, nullif(first_value(m.source_id) OVER (
       PARTITION BY m.key_1 ORDER BY m.modified DESC NULLS LAST, m.source_id DESC), m.source_id) AS duplicate_of
-  FROM (SELECT key_1 FROM mapped WHERE key_hash(key_1) IN (SELECT number FROM rows_suspects) GROUP BY key_1 HAVING count(*) > 1) s
-  JOIN mapped m ON s.key_1 = m.key_1
+  FROM rows_suspects s JOIN mapped m ON s.number = key_hash(m.key_1)
 ),
 
--- The company records of Gainsight by key.
+-- The company records of Gainsight by key. (worked out first)
 records_all AS (
   SELECT
     match_id("SfdcAccountId") AS key_1,

@@ -45,6 +45,11 @@ pub(super) async fn count(ctx: &SessionContext, told: Option<usize>) -> Result<O
 pub(super) fn streaming(state: SessionState) -> SessionState {
     // The state has its tables already; a new catalog would hide them.
     let mut config = state.config().clone().with_create_default_catalog_and_schema(false);
+    // Where rows are read by several threads, in more parts than these, so that none of them reads on alone for long.
+    match config.target_partitions() {
+        1 => {}
+        threads => config = config.with_target_partitions(4 * threads),
+    }
     let optimizer = &mut config.options_mut().optimizer;
     optimizer.join_reordering = false;
     optimizer.hash_join_single_partition_threshold = usize::MAX;
@@ -62,7 +67,7 @@ struct HoldRight;
 impl PhysicalOptimizerRule for HoldRight {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
         let turned = plan.transform_up(|plan| match plan.downcast_ref::<HashJoinExec>() {
-            Some(join) if keeps_left(join) => match LookupExec::of(join) {
+            Some(join) if keeps_left(join) => match LookupExec::of(join)? {
                 Some(lookup) => Ok(Transformed::yes(Arc::new(lookup) as Arc<dyn ExecutionPlan>)),
                 None => Ok(Transformed::yes(join.swap_inputs(PartitionMode::CollectLeft)?)),
             },

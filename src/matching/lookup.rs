@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   rows  ──▶ hash of the keys ──▶ place in the table ──▶ the rows' own arrays + what was found, taken from the held ones
-//!   held  ──▶ read as soon as the plan begins ──▶ batches, and a table from hashes to their rows
+//!   held  ──▶ read as soon as the plan begins, unless it is an index, which is there already
 //! ```
 //!
 //! The engine's own join copies every cell of every row it passes on, for it has to reckon with several matches. The
@@ -16,26 +16,15 @@
 //! * What is held is asked of the session's memory pool.
 
 use std::fmt;
-use std::mem::size_of;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
-use datafusion::arrow::array::Array;
-use datafusion::arrow::array::ArrayRef;
-use datafusion::arrow::array::DynComparator;
-use datafusion::arrow::array::Int64Array;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::array::RecordBatchOptions;
-use datafusion::arrow::array::UInt32Array;
-use datafusion::arrow::array::make_comparator;
-use datafusion::arrow::array::new_null_array;
-use datafusion::arrow::compute::SortOptions;
-use datafusion::arrow::compute::interleave;
 use datafusion::arrow::compute::take;
 use datafusion::arrow::datatypes::Schema;
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::common::HashMap;
 use datafusion::common::NullEquality;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::common::tree_node::Transformed;
@@ -45,8 +34,6 @@ use datafusion::error::DataFusionError;
 use datafusion::error::Result;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::TaskContext;
-use datafusion::execution::memory_pool::MemoryConsumer;
-use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::logical_expr::JoinType;
 use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_expr::PhysicalExprRef;
@@ -77,19 +64,25 @@ use futures::StreamExt;
 use futures::TryStreamExt;
 use futures::future::BoxFuture;
 use futures::future::Shared;
+use futures::future::ready;
 use futures::stream;
 
-use crate::matching::key_hash::hashes;
+use crate::matching::held::Given;
+use crate::matching::held::Held;
+use crate::matching::held::evaluated;
+use crate::matching::index::Index;
 
 /// The held side, once it is there.
-type Holding = Shared<BoxFuture<'static, std::result::Result<Arc<Held>, Arc<DataFusionError>>>>;
+type Holding = Shared<BoxFuture<'static, std::result::Result<Arc<Side>, Arc<DataFusionError>>>>;
 
 /// The plan of such a join.
 pub(super) struct LookupExec {
     rows: Arc<dyn ExecutionPlan>,
-    held: Arc<dyn ExecutionPlan>,
-    /// The keys: over the rows, and over what is held.
-    on: Vec<(PhysicalExprRef, PhysicalExprRef)>,
+    held: Source,
+    /// The columns that the held side has.
+    theirs: SchemaRef,
+    /// The keys of the rows.
+    keys: Vec<PhysicalExprRef>,
     /// The held columns that are given on.
     given: Vec<usize>,
     properties: Arc<PlanProperties>,
@@ -97,24 +90,71 @@ pub(super) struct LookupExec {
     metrics: ExecutionPlanMetricsSet,
 }
 
+/// Where the held side comes from.
+#[derive(Clone)]
+enum Source {
+    /// It is read, and has these keys.
+    Read(Arc<dyn ExecutionPlan>, Vec<PhysicalExprRef>),
+    /// It is held already, and its columns are these expressions over what is held.
+    Index(Index, Vec<PhysicalExprRef>),
+}
+
+/// The held side, and for each column that is given on what it has of it.
+struct Side {
+    held: Arc<Held>,
+    given: Vec<Given>,
+}
+
 impl LookupExec {
     /// A left join on equal keys as a lookup; `None` if it is another kind of join.
-    pub(super) fn of(join: &HashJoinExec) -> Option<Self> {
+    pub(super) fn of(join: &HashJoinExec) -> Result<Option<Self>> {
         let plain = *join.join_type() == JoinType::Left
             && join.filter().is_none()
             && join.null_equality() == NullEquality::NullEqualsNothing
             && !join.contains_projection();
-        let given = (0..join.right().schema().fields().len()).collect();
-        plain.then(|| Self::new(Arc::clone(join.left()), Arc::clone(join.right()), join.on().to_vec(), given))
+        if !plain {
+            return Ok(None);
+        }
+        let (theirs, given) = (join.right().schema(), (0..join.right().schema().fields().len()).collect());
+        let (ours, held_keys): (Vec<_>, Vec<_>) = join.on().iter().cloned().unzip();
+        let (held, keys) = match Self::index(join)? {
+            Some((index, columns, keys)) => (Source::Index(index, columns), keys),
+            None => (Source::Read(Arc::clone(join.right()), held_keys), ours),
+        };
+        Ok(Some(Self::new(Arc::clone(join.left()), held, theirs, keys, given)))
+    }
+
+    /// The index on the right side of `join`, its columns, and the rows' keys in the index's order; `None` if there is none
+    /// or the join is not by its key.
+    fn index(join: &HashJoinExec) -> Result<Option<(Index, Vec<PhysicalExprRef>, Vec<PhysicalExprRef>)>> {
+        let Some((index, columns)) = Index::read_by(join.right())? else { return Ok(None) };
+        let column_of = |expr: &PhysicalExprRef| expr.downcast_ref::<Column>().map(Column::index);
+        let joined: Vec<Option<usize>> = join
+            .on()
+            .iter()
+            .map(|(_, theirs)| column_of(theirs).and_then(|at| columns.get(at)).and_then(column_of))
+            .collect();
+        let mut keys = Vec::new();
+        for (key, kind) in index.keys().iter().zip(index.held().key_types()) {
+            let Some(at) = joined.iter().position(|column| *column == Some(*key)) else { return Ok(None) };
+            let ours = &join.on()[at].0;
+            // Numbers are only equal where types are.
+            if ours.data_type(&join.left().schema())? != *kind {
+                return Ok(None);
+            }
+            keys.push(Arc::clone(ours));
+        }
+        Ok((keys.len() == joined.len()).then_some((index, columns, keys)))
     }
 
     fn new(
         rows: Arc<dyn ExecutionPlan>,
-        held: Arc<dyn ExecutionPlan>,
-        on: Vec<(PhysicalExprRef, PhysicalExprRef)>,
+        held: Source,
+        theirs: SchemaRef,
+        keys: Vec<PhysicalExprRef>,
         given: Vec<usize>,
     ) -> Self {
-        let (ours, theirs) = (rows.schema(), held.schema());
+        let ours = rows.schema();
         let mut fields = ours.fields().to_vec();
         fields.extend(given.iter().map(|at| Arc::new(theirs.field(*at).clone().with_nullable(true))));
         let schema = Arc::new(Schema::new_with_metadata(fields, ours.metadata().clone()));
@@ -126,7 +166,7 @@ impl LookupExec {
             Boundedness::Bounded,
         ));
         let metrics = ExecutionPlanMetricsSet::new();
-        Self { rows, held, on, given, properties, holding: Mutex::new(None), metrics }
+        Self { rows, held, theirs, keys, given, properties, holding: Mutex::new(None), metrics }
     }
 
     /// Begins to read the held side, for all partitions of the rows together.
@@ -135,27 +175,75 @@ impl LookupExec {
         if let Some(holding) = holding.as_ref() {
             return Ok(holding.clone());
         }
-        let batches = self.held.execute(0, Arc::clone(context))?;
-        let keys = self.on.iter().map(|(_, key)| Arc::clone(key)).collect();
-        let memory = MemoryConsumer::new("LookupExec").register(context.memory_pool());
-        let reading = SpawnedTask::spawn(Held::read(batches, keys, self.given.clone(), memory));
-        let read = async move {
-            let held = reading.join().await.map_err(|error| DataFusionError::External(Box::new(error)));
-            held.flatten().map(Arc::new).map_err(Arc::new)
+        let read = match &self.held {
+            Source::Index(index, columns) => {
+                let given: Vec<_> = self.given.iter().map(|at| Arc::clone(&columns[*at])).collect();
+                let given = index.held().given(&given, index.schema())?;
+                ready(Ok(Arc::new(Side { held: Arc::clone(index.held()), given }))).boxed()
+            }
+            Source::Read(plan, keys) => {
+                let stream = plan.execute(0, Arc::clone(context))?;
+                let (keys, kept, context) = (keys.clone(), self.given.clone(), Arc::clone(context));
+                let reading = SpawnedTask::spawn(async move {
+                    let schema = Arc::new(stream.schema().project(&kept)?);
+                    let held = Held::read(stream, &keys, &kept, &context).await?;
+                    let given: Vec<PhysicalExprRef> = (0..kept.len())
+                        .map(|at| Arc::new(Column::new(schema.field(at).name(), at)) as PhysicalExprRef)
+                        .collect();
+                    let given = held.given(&given, &schema)?;
+                    Ok(Side { held: Arc::new(held), given })
+                });
+                async move {
+                    let side = reading.join().await.map_err(|error| DataFusionError::External(Box::new(error)));
+                    side.flatten().map(Arc::new).map_err(Arc::new)
+                }
+                .boxed()
+            }
         };
-        Ok(holding.insert(read.boxed().shared()).clone())
+        Ok(holding.insert(read.shared()).clone())
+    }
+
+    /// The held side as a plan, where it is one.
+    fn read(&self) -> Option<&Arc<dyn ExecutionPlan>> {
+        match &self.held {
+            Source::Read(plan, _) => Some(plan),
+            Source::Index(..) => None,
+        }
+    }
+}
+
+impl Side {
+    /// The rows with what is found for them.
+    fn beside(&self, rows: &RecordBatch, keys: &[PhysicalExprRef], schema: &SchemaRef) -> Result<RecordBatch> {
+        let found = self.held.find(&evaluated(keys, rows)?, rows.num_rows())?;
+        let mut columns = match &found.rows_of {
+            None => rows.columns().to_vec(),
+            Some(rows_of) => {
+                let columns = rows.columns().iter().map(|column| take(column, rows_of, None));
+                columns.collect::<std::result::Result<Vec<_>, _>>()?
+            }
+        };
+        for given in &self.given {
+            columns.push(found.beside(given)?);
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(found.matches()));
+        Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
     }
 }
 
 impl fmt::Debug for LookupExec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LookupExec").field("on", &self.on).field("given", &self.given).finish_non_exhaustive()
+        f.debug_struct("LookupExec").field("keys", &self.keys).field("given", &self.given).finish_non_exhaustive()
     }
 }
 
 impl DisplayAs for LookupExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let on: Vec<_> = self.on.iter().map(|(row, held)| format!("({row}, {held})")).collect();
+        let theirs: Vec<String> = match &self.held {
+            Source::Read(_, keys) => keys.iter().map(ToString::to_string).collect(),
+            Source::Index(index, _) => index.keys().iter().map(|at| index.schema().field(*at).name().clone()).collect(),
+        };
+        let on: Vec<_> = self.keys.iter().zip(theirs).map(|(row, held)| format!("({row}, {held})")).collect();
         write!(f, "LookupExec: on=[{}]", on.join(", "))
     }
 }
@@ -170,18 +258,23 @@ impl ExecutionPlan for LookupExec {
     }
 
     fn input_distribution_requirements(&self) -> InputDistributionRequirements {
-        InputDistributionRequirements::new(vec![Distribution::UnspecifiedDistribution, Distribution::SinglePartition])
+        let read = self.read().map(|_| Distribution::SinglePartition);
+        InputDistributionRequirements::new(std::iter::once(Distribution::UnspecifiedDistribution).chain(read).collect())
     }
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.rows, &self.held]
+        std::iter::once(&self.rows).chain(self.read()).collect()
     }
 
     fn apply_expressions(
         &self,
         f: &mut dyn FnMut(&PhysicalExprRef) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
-        apply_expression_roots(self.on.iter().flat_map(|(row, held)| [Arc::clone(row), Arc::clone(held)]), f)
+        let theirs = match &self.held {
+            Source::Read(_, keys) => keys.as_slice(),
+            Source::Index(..) => &[],
+        };
+        apply_expression_roots(self.keys.iter().chain(theirs).cloned(), f)
     }
 
     fn replace_children(
@@ -189,10 +282,15 @@ impl ExecutionPlan for LookupExec {
         children: Vec<Arc<dyn ExecutionPlan>>,
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        match <[_; 2]>::try_from(children) {
-            Ok([rows, held]) => Ok(Arc::new(Self::new(rows, held, self.on.clone(), self.given.clone()))),
-            Err(other) => Err(DataFusionError::Internal(format!("a lookup has two inputs, not {}", other.len()))),
-        }
+        let inputs = children.len();
+        let mut children = children.into_iter();
+        let (rows, held) = match (children.next(), children.next(), &self.held) {
+            (Some(rows), Some(held), Source::Read(_, keys)) if inputs == 2 => (rows, Source::Read(held, keys.clone())),
+            (Some(rows), None, Source::Index(..)) => (rows, self.held.clone()),
+            _ => return Err(DataFusionError::Internal(format!("a lookup cannot have {inputs} inputs"))),
+        };
+        let theirs = Arc::clone(&self.theirs);
+        Ok(Arc::new(Self::new(rows, held, theirs, self.keys.clone(), self.given.clone())))
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -204,14 +302,14 @@ impl ExecutionPlan for LookupExec {
         let holding = self.hold(&context)?;
         let rows = self.rows.execute(partition, context)?;
         let metrics = BaselineMetrics::new(&self.metrics, partition);
-        let keys: Vec<_> = self.on.iter().map(|(key, _)| Arc::clone(key)).collect();
+        let keys = self.keys.clone();
         let schema = self.schema();
         let given_on = Arc::clone(&schema);
         let found = stream::once(async move {
-            let held = holding.await.map_err(DataFusionError::Shared)?;
+            let side = holding.await.map_err(DataFusionError::Shared)?;
             Ok::<_, DataFusionError>(rows.map(move |batch| {
                 let _timer = metrics.elapsed_compute().timer();
-                let found = held.beside(&batch?, &keys, &schema)?;
+                let found = side.beside(&batch?, &keys, &schema)?;
                 metrics.record_output(found.num_rows());
                 Ok(found)
             }))
@@ -237,7 +335,8 @@ impl ExecutionPlan for LookupExec {
             return Ok(None);
         }
         let given = kept.iter().map(|at| self.given[*at]).collect();
-        let lookup = Self::new(Arc::clone(&self.rows), Arc::clone(&self.held), self.on.clone(), given);
+        let theirs = Arc::clone(&self.theirs);
+        let lookup = Self::new(Arc::clone(&self.rows), self.held.clone(), theirs, self.keys.clone(), given);
         let moved = |expr: &PhysicalExprRef| {
             Arc::clone(expr).transform(|part| match part.downcast_ref::<Column>() {
                 Some(column) if column.index() >= first => {
@@ -257,208 +356,11 @@ impl ExecutionPlan for LookupExec {
     }
 }
 
-/// What is held: batches as they were read, and where a key's record is among them. Put together as one batch they would
-/// be held twice for a while, and memory touched for the first time is dear.
-struct Held {
-    /// For each column that is given on, its arrays: first one with a NULL, for rows that find nothing.
-    given: Vec<Vec<ArrayRef>>,
-    /// For each batch, its keys.
-    keys: Vec<Vec<ArrayRef>>,
-    table: Table,
-    /// Its share of the memory pool, for as long as it is held.
-    _memory: MemoryReservation,
-}
-
-impl Held {
-    async fn read(
-        mut stream: SendableRecordBatchStream,
-        keys: Vec<PhysicalExprRef>,
-        given: Vec<usize>,
-        memory: MemoryReservation,
-    ) -> Result<Self> {
-        let schema = stream.schema();
-        let mut columns: Vec<Vec<ArrayRef>> =
-            given.iter().map(|at| vec![new_null_array(schema.field(*at).data_type(), 1)]).collect();
-        let mut held_keys = Vec::new();
-        let mut rows = 0;
-        while let Some(batch) = stream.try_next().await? {
-            memory.try_grow(batch.get_array_memory_size())?;
-            rows += batch.num_rows();
-            for from in (0..batch.num_rows()).step_by(Place::ROWS) {
-                let part = batch.slice(from, Place::ROWS.min(batch.num_rows() - from));
-                for (column, at) in columns.iter_mut().zip(&given) {
-                    column.push(Arc::clone(part.column(*at)));
-                }
-                held_keys.push(evaluated(&keys, &part)?);
-            }
-        }
-        memory.try_grow(Table::bytes(rows))?;
-        let table = Table::of(&held_keys, rows)?;
-        Ok(Self { given: columns, keys: held_keys, table, _memory: memory })
-    }
-
-    /// The rows with what is found for them.
-    fn beside(&self, rows: &RecordBatch, keys: &[PhysicalExprRef], schema: &SchemaRef) -> Result<RecordBatch> {
-        let keys = evaluated(keys, rows)?;
-        let numbers = hashes(&keys, rows.num_rows())?;
-        let equal = self.keys.iter().map(|held| equality(&keys, held)).collect::<Result<Vec<_>>>()?;
-        let found = self.table.find(&numbers, |row, place| equal[place.batch()](row, place.row()));
-        let (mut columns, found) = match self.table.all(&found) {
-            None => (rows.columns().to_vec(), found),
-            Some((rows_of, found)) => {
-                let columns = rows.columns().iter().map(|column| take(column, &rows_of, None));
-                (columns.collect::<std::result::Result<Vec<_>, _>>()?, found)
-            }
-        };
-        let places: Vec<(usize, usize)> =
-            found.iter().map(|place| place.map_or((0, 0), |place| (place.batch() + 1, place.row()))).collect();
-        for arrays in &self.given {
-            let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
-            columns.push(interleave(&arrays, &places)?);
-        }
-        let options = RecordBatchOptions::new().with_row_count(Some(places.len()));
-        Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
-    }
-}
-
-fn evaluated(keys: &[PhysicalExprRef], batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
-    keys.iter().map(|key| key.evaluate(batch)?.into_array(batch.num_rows())).collect()
-}
-
-/// Whether a row on one side and a row on the other have equal keys.
-fn equality(these: &[ArrayRef], those: &[ArrayRef]) -> Result<impl Fn(usize, usize) -> bool + use<>> {
-    let parts = these
-        .iter()
-        .zip(those)
-        .map(|(this, that)| Ok(make_comparator(this.as_ref(), that.as_ref(), SortOptions::default())?))
-        .collect::<Result<Vec<DynComparator>>>()?;
-    Ok(move |this, that| parts.iter().all(|part| part(this, that).is_eq()))
-}
-
-/// A held record: the number of its batch, and its row there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Place(u32);
-
-impl Place {
-    /// Rows of a batch at most; there can be as many batches, less one.
-    const ROWS: usize = 1 << 16;
-
-    fn new(batch: usize, row: usize) -> Result<Self> {
-        match u16::try_from(batch) {
-            Ok(batch) if batch < u16::MAX => Ok(Self(u32::from(batch) << 16 | (row % Self::ROWS) as u32)),
-            _ => Err(DataFusionError::Execution("a lookup cannot hold so many records".to_owned())),
-        }
-    }
-
-    fn batch(self) -> usize {
-        (self.0 >> 16) as usize
-    }
-
-    fn row(self) -> usize {
-        self.0 as usize % Self::ROWS
-    }
-}
-
-/// From keys' hashes to the record that has the key, and from that to others with the same key.
-struct Table {
-    /// A record's place, below the upper half of its key's hash, or [`FREE`]. Looked through from a hash's own slot on.
-    slots: Vec<u64>,
-    shift: u32,
-    /// The next record with the same key.
-    next: HashMap<Place, Place>,
-}
-
-const UPPER: u64 = !(u32::MAX as u64);
-
-/// No record: the place would be in the batch that there cannot be. Memory that begins as zeros would be mapped twice, to
-/// be read and then to be written, which halts all threads.
-const FREE: u64 = u64::MAX;
-
-impl Table {
-    /// Twice as many slots as records or more, so that hardly any slot but the first is looked at.
-    fn slots(records: usize) -> usize {
-        (records.max(1) * 2).next_power_of_two()
-    }
-
-    fn bytes(records: usize) -> usize {
-        Self::slots(records) * size_of::<u64>()
-    }
-
-    fn of(keys: &[Vec<ArrayRef>], records: usize) -> Result<Self> {
-        let slots = Self::slots(records);
-        let mut table = Self { slots: vec![FREE; slots], shift: 64 - slots.trailing_zeros(), next: HashMap::default() };
-        // From the last to the first, so that of several records with one key the first is found first.
-        for (batch, keys_here) in keys.iter().enumerate().rev() {
-            let rows = keys_here.first().map_or(0, Array::len);
-            let numbers = hashes(keys_here, rows)?;
-            for row in (0..rows).rev().filter(|row| numbers.is_valid(*row)) {
-                let hash = numbers.value(row).cast_unsigned();
-                let place = Place::new(batch, row)?;
-                // What cannot be compared at all is told where the rows are compared.
-                let same = |there: Place, those| equality(keys_here, those).is_ok_and(|equal| equal(row, there.row()));
-                let (slot, there) =
-                    table.look(hash, |other| keys.get(other.batch()).is_some_and(|those| same(other, those)));
-                if let Some(other) = there {
-                    table.next.insert(place, other);
-                }
-                table.slots[slot] = hash & UPPER | u64::from(place.0);
-            }
-        }
-        Ok(table)
-    }
-
-    /// The slot of a key and the record in it; where there is none, the slot that it would take.
-    fn look(&self, hash: u64, mut is_it: impl FnMut(Place) -> bool) -> (usize, Option<Place>) {
-        let mut slot = (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift) as usize;
-        loop {
-            let entry = self.slots[slot];
-            if entry == FREE {
-                return (slot, None);
-            }
-            let place = Place((entry & !UPPER) as u32);
-            if entry & UPPER == hash & UPPER && is_it(place) {
-                return (slot, Some(place));
-            }
-            slot = (slot + 1) & (self.slots.len() - 1);
-        }
-    }
-
-    /// For each key the first record that has it.
-    fn find(&self, numbers: &Int64Array, equal: impl Fn(usize, Place) -> bool) -> Vec<Option<Place>> {
-        // The records by their hashes first, then the keys: so the many places in memory are asked for at the same time
-        // and not one after the other.
-        let likely = |number: i64| self.look(number.cast_unsigned(), |_| true).1;
-        let likely: Vec<Option<Place>> = numbers.iter().map(|number| number.and_then(likely)).collect();
-        let sure = |(row, likely): (usize, Option<Place>)| match likely? {
-            place if equal(row, place) => Some(place),
-            _ => self.look(numbers.value(row).cast_unsigned(), |place| equal(row, place)).1,
-        };
-        likely.into_iter().enumerate().map(sure).collect()
-    }
-
-    /// Where a key has several records: for each match its row, and the record. `None` where `found` is all there is.
-    fn all(&self, found: &[Option<Place>]) -> Option<(UInt32Array, Vec<Option<Place>>)> {
-        if self.next.is_empty() || !found.iter().flatten().any(|place| self.next.contains_key(place)) {
-            return None;
-        }
-        let (mut rows, mut all) = (Vec::new(), Vec::new());
-        for (row, first) in (0_u32..).zip(found) {
-            rows.push(row);
-            all.push(*first);
-            let mut last = *first;
-            while let Some(more) = last.and_then(|place| self.next.get(&place)) {
-                rows.push(row);
-                all.push(Some(*more));
-                last = Some(*more);
-            }
-        }
-        Some((UInt32Array::from(rows), all))
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use datafusion::arrow::array::ArrayRef;
     use datafusion::arrow::array::AsArray;
+    use datafusion::arrow::array::Int64Array;
     use datafusion::arrow::array::StringArray;
     use datafusion::arrow::datatypes::Int64Type;
     use datafusion::arrow::util::pretty::pretty_format_batches;
@@ -470,6 +372,7 @@ mod tests {
     use datafusion::prelude::SessionConfig;
 
     use super::*;
+    use crate::matching::held::Place;
     use crate::matching::hold::streaming;
 
     fn register(ctx: &SessionContext, name: &str, columns: &[(&str, ArrayRef)]) {

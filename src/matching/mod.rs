@@ -39,7 +39,9 @@
 //!    one person the newest, then the one with the higher Id, says what the person's own fields are (`person_winner`).
 
 mod functions;
+mod held;
 mod hold;
+mod index;
 mod key_hash;
 mod layout;
 mod lookup;
@@ -54,14 +56,18 @@ mod verdict;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use datafusion::arrow::array::ArrayRef;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::dataframe::DataFrame;
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::SessionContext;
+use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::cast;
 use datafusion::physical_plan::collect;
@@ -74,6 +80,7 @@ use crate::config::job::Job;
 use crate::config::job::OnMultiple;
 use crate::config::job::TargetField;
 use crate::error::Result;
+use crate::matching::index::Index;
 use crate::matching::statement::Script;
 
 pub use functions::register;
@@ -146,8 +153,9 @@ impl MatchPlan {
         let few = hold::count(ctx, rows).await?.is_some_and(|rows| rows < hold::FEW);
         let narrowed = if few { narrow::narrowed(ctx, &self.searches).await? } else { None };
         let ctx = narrowed.as_ref().unwrap_or(ctx);
+        let state = Arc::new(hold::streaming(ctx.state()));
         let mut left = self.script.tables();
-        let mut empty: Vec<&str> = Vec::new();
+        let (mut empty, mut registered): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
         while !left.is_empty() {
             // Those that read none of the ones before them that are still to come; two at a time, each as a task of its own,
             // as one core plans it.
@@ -158,26 +166,35 @@ impl MatchPlan {
             let nothing: Vec<_> = ready.extract_if(.., |table| table.is_nothing(&empty)).collect();
             empty.extend(nothing.iter().map(|table| table.name()));
             let work = ready.iter().map(|table| {
-                let (ctx, sql) = (ctx.clone(), table.sql(&empty));
+                let (state, sql) = (Arc::clone(&state), table.sql(&empty));
+                let keys = table.index_by().map(<[String]>::to_vec);
                 async move {
-                    let done = SpawnedTask::spawn(async move { work_out(&ctx, &sql).await }).join().await;
+                    let work = async move { work_out(&state, &sql, keys.as_deref()).await };
+                    let done = SpawnedTask::spawn(work).join().await;
                     done.map_err(|error| DataFusionError::External(Box::new(error)))?
                 }
             });
             let found: Vec<_> = stream::iter(work.collect::<Vec<_>>()).buffered(2).try_collect().await?;
-            for (table, (schema, batches)) in ready.into_iter().zip(found) {
-                if batches.iter().all(|batch| batch.num_rows() == 0) {
-                    empty.push(table.name());
-                    continue;
+            for (table, found) in ready.into_iter().zip(found) {
+                let repeated = self.script.repeated_in(table.name()).zip(found.repeated());
+                for (name, found) in [(table.name(), found)].into_iter().chain(repeated) {
+                    ctx.deregister_table(name)?;
+                    if found.is_empty() && !found.is_index() {
+                        empty.push(name);
+                        continue;
+                    }
+                    ctx.register_table(name, found.table()?)?;
+                    registered.push(name);
                 }
-                ctx.deregister_table(table.name())?;
-                ctx.register_table(table.name(), narrow::held_table(schema, batches)?)?;
             }
             left = later;
         }
-        let state = if narrowed.is_some() { ctx.state() } else { hold::streaming(ctx.state()) };
         let query = state.create_logical_plan(&self.script.query(&empty)).await?;
-        let frame = DataFrame::new(state, query);
+        // The plan has them; in the session they would outlive it.
+        for name in registered {
+            ctx.deregister_table(name)?;
+        }
+        let frame = DataFrame::new(Arc::unwrap_or_clone(state), query);
         let typed = frame.schema().fields().iter().map(|field| {
             let name = field.name();
             let write = self.writes.iter().find(|write| write.column == *name);
@@ -191,12 +208,49 @@ impl MatchPlan {
     }
 }
 
-/// Runs what gives a table's rows.
-async fn work_out(ctx: &SessionContext, sql: &str) -> datafusion::error::Result<(SchemaRef, Vec<RecordBatch>)> {
-    let frame = ctx.sql(sql).await?;
-    let task = ctx.task_ctx();
-    let plan = frame.create_physical_plan().await?;
-    Ok((plan.schema(), collect(plan, task).await?))
+/// A table of the statement that has been worked out.
+enum WorkedOut {
+    Rows(SchemaRef, Vec<RecordBatch>),
+    Index(Index),
+}
+
+impl WorkedOut {
+    fn is_index(&self) -> bool {
+        matches!(self, Self::Index(_))
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Rows(_, batches) => batches.iter().all(|batch| batch.num_rows() == 0),
+            Self::Index(index) => index.is_empty(),
+        }
+    }
+
+    /// The numbers of the keys that several records of an index have.
+    fn repeated(&self) -> Option<Self> {
+        let Self::Index(index) = self else { return None };
+        let numbers: ArrayRef = Arc::new(index.repeated());
+        let batch = RecordBatch::try_from_iter([("number", numbers)]).ok()?;
+        Some(Self::Rows(batch.schema(), vec![batch]))
+    }
+
+    fn table(self) -> datafusion::error::Result<Arc<dyn TableProvider>> {
+        match self {
+            Self::Index(index) if index.is_empty() => narrow::held_table(Arc::clone(index.schema()), Vec::new()),
+            Self::Index(index) => Ok(Arc::new(index)),
+            Self::Rows(schema, batches) => narrow::held_table(schema, batches),
+        }
+    }
+}
+
+/// Runs what gives a table, or an index by `keys`.
+async fn work_out(state: &SessionState, sql: &str, keys: Option<&[String]>) -> datafusion::error::Result<WorkedOut> {
+    let plan = state.create_logical_plan(sql).await?;
+    let plan = state.create_physical_plan(&plan).await?;
+    match keys {
+        Some(keys) => Index::of(plan, keys, state.task_ctx()).await.map(WorkedOut::Index),
+        None => Ok(WorkedOut::Rows(plan.schema(), collect(plan, state.task_ctx()).await?)),
+    }
 }
 
 /// A column of the verdicts that goes to Gainsight.

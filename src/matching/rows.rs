@@ -15,6 +15,7 @@ use crate::matching::layout::Lookup;
 use crate::matching::narrow::Search;
 use crate::matching::problems::Problem;
 use crate::matching::problems::problems;
+use crate::matching::statement::Repeated;
 use crate::matching::statement::Script;
 use crate::transform::sql::identifier;
 
@@ -171,11 +172,11 @@ impl Writer<'_> {
             .collect();
         let mirror = format!("mirror_{}", index.object);
         let table = identifier(&mirror);
-        self.script.step(
-            format!("{name}_all"),
-            format!("{}.", index.why),
-            format!("SELECT\n  {}\nFROM {table}", columns.join(",\n  ")),
-        );
+        let all = format!("{name}_all");
+        let suspects = format!("{name}_suspects");
+        let again = suspects_of(&suspects, &all, &aliases);
+        let body = format!("SELECT\n  {}\nFROM {table}", columns.join(",\n  "));
+        self.script.index(&all, format!("{}.", index.why), body, &aliases, &again);
         let (wanted_by, wanted) = &index.wanted;
         self.searches.push(Search {
             mirror,
@@ -184,7 +185,10 @@ impl Writer<'_> {
             wanted_by: (*wanted_by).to_owned(),
             wanted: wanted.clone(),
         });
-        let shared = self.shared(name, &format!("{name}_all"), &aliases);
+        let shared = format!(
+            "SELECT {list} FROM {all} WHERE key_hash({list}) IN (SELECT number FROM {suspects}) \
+             GROUP BY {list} HAVING count(*) > 1"
+        );
         let same = equal("s", "a", &aliases);
         let several = match index.lowest {
             true => format!(
@@ -205,7 +209,6 @@ impl Writer<'_> {
             true => "the lowest GSID counts".to_owned(),
             false => format!("these are the candidates, at most {CANDIDATES}"),
         };
-        let suspects = format!("{name}_suspects");
         self.script.first_with(
             &suspects,
             format!("{name}_several"),
@@ -234,26 +237,20 @@ impl Writer<'_> {
         );
     }
 
-    /// The keys that several rows of `from` have: looked for by number first, as numbers are quickly counted and most
-    /// tables have no such key.
-    fn shared(&mut self, name: &str, from: &str, keys: &[String]) -> String {
-        let list = keys.join(", ");
-        self.script.first(
-            format!("{name}_suspects"),
-            "Numbers of keys that several rows may have.",
-            format!("SELECT unnest(repeated(key_hash({list}))) AS number FROM {from}"),
-        );
-        format!(
-            "SELECT {list} FROM {from} WHERE key_hash({list}) IN (SELECT number FROM {name}_suspects) \
-             GROUP BY {list} HAVING count(*) > 1"
-        )
+    /// The rows of `mapped` that may share their key with others: looked for by number, as numbers are quickly counted and
+    /// most tables have no such key.
+    fn twins(&mut self) -> String {
+        let keys = self.key_names();
+        let Repeated { name, why, body } = suspects_of("rows_suspects", "mapped", &keys);
+        self.script.first(name, why, body);
+        format!("rows_suspects s JOIN mapped m ON s.number = key_hash({})", prefixed("m", &keys))
     }
 
     /// A job with one object: its rows meet the mirror by key.
     fn records(&mut self) {
         let layout = self.layout;
         let keys = self.key_names();
-        let shared = self.shared("rows", "mapped", &keys);
+        let twins = self.twins();
         self.script.first_with(
             "rows_suspects",
             "ranked",
@@ -261,9 +258,8 @@ impl Writer<'_> {
             format!(
                 "SELECT m.source_id, nullif(first_value(m.source_id) OVER (\n    \
                  PARTITION BY {} ORDER BY m.modified DESC NULLS LAST, m.source_id DESC), m.source_id) AS duplicate_of\n\
-                 FROM ({shared}) s\nJOIN mapped m ON {}",
+                 FROM {twins}",
                 prefixed("m", &keys),
-                equal("s", "m", &keys)
             ),
         );
         let object = layout.job.target.object.primary();
@@ -330,13 +326,8 @@ impl Writer<'_> {
             "LEFT JOIN company_persons r ON r.person_gsid = p.gsid AND r.company_gsid = l{company}.gsid"
         ));
 
-        let shared = self.shared("rows", "mapped", &keys);
-        self.script.first_with("rows_suspects", "shared", "Persons that several rows are about.", shared);
-        self.script.step(
-            "twins",
-            "Those rows.",
-            format!("SELECT m.* FROM shared s JOIN mapped m ON {}", equal("s", "m", &keys)),
-        );
+        let twins = self.twins();
+        self.script.step("twins", "Rows about persons of whom others are too.", format!("SELECT m.* FROM {twins}"));
         self.script.step("twin_matched", FOUND, matched("twins", &columns, &joins));
         self.script.step(
             "twin_ranked",
@@ -349,7 +340,7 @@ impl Writer<'_> {
         );
         self.judge("twin_", "twin_ranked");
         self.script.first_with(
-            "shared",
+            "rows_suspects",
             "twin_verdicts",
             "Of the accepted rows of one person the newest, then the higher Id, says what the person's own fields are.",
             format!(
@@ -423,6 +414,12 @@ impl Writer<'_> {
             })
             .collect()
     }
+}
+
+/// The step that says which keys of `from` may come several times.
+fn suspects_of(name: &str, from: &str, keys: &[String]) -> Repeated {
+    let body = format!("SELECT unnest(repeated(key_hash({}))) AS number FROM {from}", keys.join(", "));
+    Repeated { name: name.to_owned(), why: "Numbers of keys that several rows may have.", body }
 }
 
 fn matched(rows: &str, columns: &[String], joins: &[String]) -> String {

@@ -1,9 +1,10 @@
 //! The statement of a job as steps, and what of it is worked out first.
 //!
-//! DataFusion puts a named step in place wherever it is used, so every use is paid for. Three kinds of step are small
-//! and used several times: the keys that several records share, the rows that share a key, and what became of those
-//! rows. They are worked out first and become tables. Where nothing is duplicated they are empty, and the steps that read
-//! them are written without them: to plan what comes to nothing takes as long as to plan the rest.
+//! DataFusion puts a named step in place wherever it is used, so every use is paid for. What is used several times is
+//! worked out first and becomes a table: the mirrors by their keys, as [indexes](crate::matching::index), and what is small,
+//! such as the keys that several records share or what became of the rows that share a key. Where nothing is duplicated
+//! the small ones are empty, and the steps that read them are written without them: to plan what comes to nothing takes as
+//! long as to plan the rest.
 
 use crate::transform::sql::comment;
 
@@ -13,11 +14,22 @@ struct Step {
     name: String,
     why: String,
     body: String,
-    first: bool,
+    first: Option<First>,
     /// A table without whose rows this one has none either.
     only_with: Option<String>,
     /// A table, and what the step is where that has no rows.
     without: Option<(String, String)>,
+}
+
+/// How a step is worked out before the statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum First {
+    /// As a table of rows.
+    Rows,
+    /// As a table whose records are found by these columns.
+    Index(Vec<String>),
+    /// With the index of this name: the numbers of the keys that several of its records have.
+    RepeatedIn(String),
 }
 
 impl Step {
@@ -28,6 +40,14 @@ impl Step {
             _ => &self.body,
         }
     }
+}
+
+/// The step that says which keys come again in an index.
+#[derive(Debug)]
+pub(super) struct Repeated {
+    pub(super) name: String,
+    pub(super) why: &'static str,
+    pub(super) body: String,
 }
 
 /// A statement, step by step.
@@ -45,7 +65,7 @@ impl Script {
 
     fn add(&mut self, name: impl Into<String>, why: impl Into<String>, body: String) -> &mut Step {
         let (name, why) = (name.into(), why.into());
-        self.steps.push(Step { name, why, body, first: false, only_with: None, without: None });
+        self.steps.push(Step { name, why, body, first: None, only_with: None, without: None });
         let last = self.steps.len() - 1;
         &mut self.steps[last]
     }
@@ -69,13 +89,27 @@ impl Script {
 
     /// Adds a step that is worked out first.
     pub(super) fn first(&mut self, name: impl Into<String>, why: impl Into<String>, body: String) {
-        self.add(name, why, body).first = true;
+        self.add(name, why, body).first = Some(First::Rows);
+    }
+
+    /// Adds a step that becomes an index by the columns `keys`, and the one that says which keys come again in it.
+    pub(super) fn index(
+        &mut self,
+        name: &str,
+        why: impl Into<String>,
+        body: String,
+        keys: &[String],
+        again: &Repeated,
+    ) {
+        self.add(name, why, body).first = Some(First::Index(keys.to_vec()));
+        let Repeated { name: repeated, why, body } = again;
+        self.add(repeated, *why, body.clone()).first = Some(First::RepeatedIn(name.to_owned()));
     }
 
     /// The same, of a step that has no rows unless `table` has some.
     pub(super) fn first_with(&mut self, table: &str, name: impl Into<String>, why: impl Into<String>, body: String) {
         let step = self.add(name, why, body);
-        step.first = true;
+        step.first = Some(First::Rows);
         step.only_with = Some(table.to_owned());
     }
 
@@ -92,8 +126,15 @@ impl Script {
 
     /// The tables that are worked out first, in order.
     pub(super) fn tables(&self) -> Vec<Table<'_>> {
-        let first = self.steps.iter().enumerate().filter(|(_, step)| step.first);
+        let steps = self.steps.iter().enumerate();
+        let first = steps.filter(|(_, step)| matches!(step.first, Some(First::Rows | First::Index(_))));
         first.map(|(at, _)| Table { script: self, at }).collect()
+    }
+
+    /// The name under which the statement reads which keys come again in the index `name`.
+    pub(super) fn repeated_in(&self, name: &str) -> Option<&str> {
+        let is_it = |step: &&Step| matches!(&step.first, Some(First::RepeatedIn(index)) if index == name);
+        self.steps.iter().find(is_it).map(|step| step.name.as_str())
     }
 
     /// The statement that reads them, where those in `empty` have no rows.
@@ -125,6 +166,14 @@ impl<'s> Table<'s> {
         written(&needed(&self.script.steps[..self.at], body, empty), why, body, empty)
     }
 
+    /// The columns by which its records are found, where it is an index.
+    pub(super) fn index_by(&self) -> Option<&'s [String]> {
+        match &self.step().first {
+            Some(First::Index(keys)) => Some(keys),
+            _ => None,
+        }
+    }
+
     /// Whether it has no rows because a table in `empty` has none.
     pub(super) fn is_nothing(&self, empty: &[&str]) -> bool {
         self.step().only_with.as_deref().is_some_and(|table| empty.contains(&table))
@@ -141,7 +190,7 @@ fn needed<'a>(steps: &'a [Step], body: &'a str, empty: &[&str]) -> Vec<&'a Step>
     let mut found = Vec::new();
     let mut texts = vec![body];
     for step in steps.iter().rev() {
-        if !step.first && texts.iter().any(|text| names(text, &step.name)) {
+        if step.first.is_none() && texts.iter().any(|text| names(text, &step.name)) {
             texts.push(step.body(empty));
             found.push(step);
         }
@@ -161,7 +210,7 @@ fn written(steps: &[&Step], why: &str, body: &str, empty: &[&str]) -> String {
     let steps: Vec<_> = steps
         .iter()
         .map(|step| {
-            let first = if step.first { " (worked out first)" } else { "" };
+            let first = if step.first.is_some() { " (worked out first)" } else { "" };
             format!(
                 "-- {}{first}\n{} AS (\n  {}\n)",
                 comment(&step.why),

@@ -1,0 +1,295 @@
+//! Records in memory, found by key.
+//!
+//! They stay in the batches in which they were read: put together as one they would be held twice for a while, and memory
+//! touched for the first time is dear. A table leads from a key's hash to the record; keys decide.
+
+use std::mem::size_of;
+
+use datafusion::arrow::array::Array;
+use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::array::DynComparator;
+use datafusion::arrow::array::Int64Array;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::array::UInt32Array;
+use datafusion::arrow::array::make_comparator;
+use datafusion::arrow::array::new_null_array;
+use datafusion::arrow::compute::SortOptions;
+use datafusion::arrow::compute::interleave;
+use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::HashMap;
+use datafusion::common::ScalarValue;
+use datafusion::error::DataFusionError;
+use datafusion::error::Result;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::TaskContext;
+use datafusion::execution::memory_pool::MemoryConsumer;
+use datafusion::execution::memory_pool::MemoryReservation;
+use datafusion::physical_expr::PhysicalExprRef;
+use datafusion::physical_expr::expressions::Literal;
+use futures::TryStreamExt;
+
+use crate::matching::key_hash::hashes;
+
+/// What is held.
+#[derive(Debug)]
+pub(super) struct Held {
+    batches: Vec<RecordBatch>,
+    /// For each batch, its keys.
+    keys: Vec<Vec<ArrayRef>>,
+    table: Table,
+    /// Its share of the memory pool, for as long as it is held.
+    _memory: MemoryReservation,
+}
+
+impl Held {
+    /// Reads `stream`, whose records have these `keys`, to its end. Of its columns only those at `kept` are held.
+    pub(super) async fn read(
+        mut stream: SendableRecordBatchStream,
+        keys: &[PhysicalExprRef],
+        kept: &[usize],
+        context: &TaskContext,
+    ) -> Result<Self> {
+        let memory = MemoryConsumer::new("LookupExec").register(context.memory_pool());
+        let (mut batches, mut held_keys) = (Vec::new(), Vec::new());
+        let mut records = 0;
+        while let Some(batch) = stream.try_next().await? {
+            memory.try_grow(batch.get_array_memory_size())?;
+            records += batch.num_rows();
+            for from in (0..batch.num_rows()).step_by(Place::ROWS) {
+                let part = batch.slice(from, Place::ROWS.min(batch.num_rows() - from));
+                held_keys.push(evaluated(keys, &part)?);
+                batches.push(part.project(kept)?);
+            }
+        }
+        memory.try_grow(Table::bytes(records))?;
+        let table = Table::of(&held_keys, records)?;
+        Ok(Self { batches, keys: held_keys, table, _memory: memory })
+    }
+
+    pub(super) fn batches(&self) -> &[RecordBatch] {
+        &self.batches
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    /// The types of a key's parts; none where nothing is held.
+    pub(super) fn key_types(&self) -> impl Iterator<Item = &DataType> {
+        self.keys.first().into_iter().flatten().map(|part| part.data_type())
+    }
+
+    /// The numbers of the keys that several records have, as `key_hash` gives them: each once.
+    pub(super) fn repeated(&self) -> Int64Array {
+        let mut numbers = self.table.repeated.clone();
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers.into()
+    }
+
+    /// What `exprs` make of the records, for [`Found::beside`].
+    pub(super) fn given(&self, exprs: &[PhysicalExprRef], schema: &SchemaRef) -> Result<Vec<Given>> {
+        let each = exprs.iter().map(|expr| {
+            if let Some(literal) = expr.downcast_ref::<Literal>() {
+                return Ok(Given::Same(literal.value().clone()));
+            }
+            let mut arrays = vec![new_null_array(&expr.data_type(schema)?, 1)];
+            for batch in &self.batches {
+                arrays.push(expr.evaluate(batch)?.into_array(batch.num_rows())?);
+            }
+            Ok(Given::Arrays(arrays))
+        });
+        each.collect()
+    }
+
+    /// Finds the records with these keys.
+    pub(super) fn find(&self, keys: &[ArrayRef], rows: usize) -> Result<Found> {
+        let numbers = hashes(keys, rows)?;
+        let equal = self.keys.iter().map(|held| equality(keys, held)).collect::<Result<Vec<_>>>()?;
+        let found = self.table.find(&numbers, |row, place| equal[place.batch()](row, place.row()));
+        let (rows_of, found) = match self.table.all(&found) {
+            None => (None, found),
+            Some((rows_of, found)) => (Some(rows_of), found),
+        };
+        let places = found.iter().map(|place| place.map_or((0, 0), |place| (place.batch() + 1, place.row()))).collect();
+        Ok(Found { rows_of, places })
+    }
+}
+
+/// What the records have of one column.
+#[derive(Debug, Clone)]
+pub(super) enum Given {
+    /// An array for each batch, behind one with a NULL for rows that find nothing.
+    Arrays(Vec<ArrayRef>),
+    /// All the same.
+    Same(ScalarValue),
+}
+
+/// The records that rows have found.
+pub(super) struct Found {
+    /// The row of each match, where some rows have several.
+    pub(super) rows_of: Option<UInt32Array>,
+    places: Vec<(usize, usize)>,
+}
+
+impl Found {
+    pub(super) fn matches(&self) -> usize {
+        self.places.len()
+    }
+
+    /// What stands beside the rows.
+    pub(super) fn beside(&self, given: &Given) -> Result<ArrayRef> {
+        let arrays = match given {
+            Given::Arrays(arrays) => arrays,
+            Given::Same(value) if value.is_null() => return value.to_array_of_size(self.matches()),
+            Given::Same(value) => {
+                let arrays = [new_null_array(&value.data_type(), 1), value.to_array()?];
+                let found: Vec<_> = self.places.iter().map(|(batch, _)| ((*batch).min(1), 0)).collect();
+                return Ok(interleave(&[&arrays[0], &arrays[1]], &found)?);
+            }
+        };
+        let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
+        Ok(interleave(&arrays, &self.places)?)
+    }
+}
+
+pub(super) fn evaluated(keys: &[PhysicalExprRef], batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
+    keys.iter().map(|key| key.evaluate(batch)?.into_array(batch.num_rows())).collect()
+}
+
+/// Whether a row on one side and a row on the other have equal keys.
+fn equality(these: &[ArrayRef], those: &[ArrayRef]) -> Result<impl Fn(usize, usize) -> bool + use<>> {
+    let parts = these
+        .iter()
+        .zip(those)
+        .map(|(this, that)| Ok(make_comparator(this.as_ref(), that.as_ref(), SortOptions::default())?))
+        .collect::<Result<Vec<DynComparator>>>()?;
+    Ok(move |this, that| parts.iter().all(|part| part(this, that).is_eq()))
+}
+
+/// A held record: the number of its batch, and its row there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Place(u32);
+
+impl Place {
+    /// Rows of a batch at most; there can be as many batches, less one.
+    pub(super) const ROWS: usize = 1 << 16;
+
+    fn new(batch: usize, row: usize) -> Result<Self> {
+        match u16::try_from(batch) {
+            Ok(batch) if batch < u16::MAX => Ok(Self(u32::from(batch) << 16 | (row % Self::ROWS) as u32)),
+            _ => Err(DataFusionError::Execution("a lookup cannot hold so many records".to_owned())),
+        }
+    }
+
+    fn batch(self) -> usize {
+        (self.0 >> 16) as usize
+    }
+
+    fn row(self) -> usize {
+        self.0 as usize % Self::ROWS
+    }
+}
+
+/// From keys' hashes to the record that has the key, and from that to others with the same key.
+#[derive(Debug)]
+struct Table {
+    /// A record's place, below the upper half of its key's hash, or [`FREE`]. Looked through from a hash's own slot on.
+    slots: Vec<u64>,
+    shift: u32,
+    /// The next record with the same key.
+    next: HashMap<Place, Place>,
+    /// The numbers of keys that come again, each as often as it does.
+    repeated: Vec<i64>,
+}
+
+const UPPER: u64 = !(u32::MAX as u64);
+
+/// No record: the place would be in the batch that there cannot be. Memory that begins as zeros would be mapped twice, to
+/// be read and then to be written, which halts all threads.
+const FREE: u64 = u64::MAX;
+
+impl Table {
+    /// Twice as many slots as records or more, so that hardly any slot but the first is looked at.
+    fn slots(records: usize) -> usize {
+        (records.max(1) * 2).next_power_of_two()
+    }
+
+    fn bytes(records: usize) -> usize {
+        Self::slots(records) * size_of::<u64>()
+    }
+
+    fn of(keys: &[Vec<ArrayRef>], records: usize) -> Result<Self> {
+        let slots = Self::slots(records);
+        let shift = 64 - slots.trailing_zeros();
+        let mut table = Self { slots: vec![FREE; slots], shift, next: HashMap::default(), repeated: Vec::new() };
+        // From the last to the first, so that of several records with one key the first is found first.
+        for (batch, keys_here) in keys.iter().enumerate().rev() {
+            let rows = keys_here.first().map_or(0, Array::len);
+            let numbers = hashes(keys_here, rows)?;
+            for row in (0..rows).rev().filter(|row| numbers.is_valid(*row)) {
+                let hash = numbers.value(row).cast_unsigned();
+                let place = Place::new(batch, row)?;
+                // What cannot be compared at all is told where the rows are compared.
+                let same = |there: Place, those| equality(keys_here, those).is_ok_and(|equal| equal(row, there.row()));
+                let (slot, there) =
+                    table.look(hash, |other| keys.get(other.batch()).is_some_and(|those| same(other, those)));
+                if let Some(other) = there {
+                    table.next.insert(place, other);
+                    table.repeated.push(numbers.value(row));
+                }
+                table.slots[slot] = hash & UPPER | u64::from(place.0);
+            }
+        }
+        Ok(table)
+    }
+
+    /// The slot of a key and the record in it; where there is none, the slot that it would take.
+    fn look(&self, hash: u64, mut is_it: impl FnMut(Place) -> bool) -> (usize, Option<Place>) {
+        let mut slot = (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift) as usize;
+        loop {
+            let entry = self.slots[slot];
+            if entry == FREE {
+                return (slot, None);
+            }
+            let place = Place((entry & !UPPER) as u32);
+            if entry & UPPER == hash & UPPER && is_it(place) {
+                return (slot, Some(place));
+            }
+            slot = (slot + 1) & (self.slots.len() - 1);
+        }
+    }
+
+    /// For each key the first record that has it.
+    fn find(&self, numbers: &Int64Array, equal: impl Fn(usize, Place) -> bool) -> Vec<Option<Place>> {
+        // The records by their hashes first, then the keys: so the many places in memory are asked for at the same time
+        // and not one after the other.
+        let likely = |number: i64| self.look(number.cast_unsigned(), |_| true).1;
+        let likely: Vec<Option<Place>> = numbers.iter().map(|number| number.and_then(likely)).collect();
+        let sure = |(row, likely): (usize, Option<Place>)| match likely? {
+            place if equal(row, place) => Some(place),
+            _ => self.look(numbers.value(row).cast_unsigned(), |place| equal(row, place)).1,
+        };
+        likely.into_iter().enumerate().map(sure).collect()
+    }
+
+    /// Where a key has several records: for each match its row, and the record. `None` where `found` is all there is.
+    fn all(&self, found: &[Option<Place>]) -> Option<(UInt32Array, Vec<Option<Place>>)> {
+        if self.next.is_empty() || !found.iter().flatten().any(|place| self.next.contains_key(place)) {
+            return None;
+        }
+        let (mut rows, mut all) = (Vec::new(), Vec::new());
+        for (row, first) in (0_u32..).zip(found) {
+            rows.push(row);
+            all.push(*first);
+            let mut last = *first;
+            while let Some(more) = last.and_then(|place| self.next.get(&place)) {
+                rows.push(row);
+                all.push(Some(*more));
+                last = Some(*more);
+            }
+        }
+        Some((UInt32Array::from(rows), all))
+    }
+}
