@@ -118,15 +118,15 @@ impl LookupExec {
         let (theirs, given) = (join.right().schema(), (0..join.right().schema().fields().len()).collect());
         let (ours, held_keys): (Vec<_>, Vec<_>) = join.on().iter().cloned().unzip();
         let (held, keys) = match Self::index(join)? {
-            Some((index, columns, keys)) => (Source::Index(index, columns), keys),
+            Some(found) => found,
             None => (Source::Read(Arc::clone(join.right()), held_keys), ours),
         };
         Ok(Some(Self::new(Arc::clone(join.left()), held, theirs, keys, given)))
     }
 
-    /// The index on the right side of `join`, its columns, and the rows' keys in the index's order; `None` if there is none
-    /// or the join is not by its key.
-    fn index(join: &HashJoinExec) -> Result<Option<(Index, Vec<PhysicalExprRef>, Vec<PhysicalExprRef>)>> {
+    /// The index on the right side of `join`, and the rows' keys in its order; `None` if there is none or the join is not by
+    /// its key.
+    fn index(join: &HashJoinExec) -> Result<Option<(Source, Vec<PhysicalExprRef>)>> {
         let Some((index, columns)) = Index::read_by(join.right())? else { return Ok(None) };
         let column_of = |expr: &PhysicalExprRef| expr.downcast_ref::<Column>().map(Column::index);
         let joined: Vec<Option<usize>> = join
@@ -144,7 +144,7 @@ impl LookupExec {
             }
             keys.push(Arc::clone(ours));
         }
-        Ok((keys.len() == joined.len()).then_some((index, columns, keys)))
+        Ok((keys.len() == joined.len()).then(|| (Source::Index(index, columns), keys)))
     }
 
     fn new(
