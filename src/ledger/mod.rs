@@ -42,7 +42,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::clock::Clock;
 use crate::error::Error;
@@ -104,6 +104,16 @@ impl Ledger {
     /// Reads.
     fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         work(&self.connection()).map_err(|e| self.at(e))
+    }
+
+    /// Reads without keeping others from the connection.
+    fn read_apart<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        let opened = Connection::open_with_flags(self.path(), OpenFlags::SQLITE_OPEN_READ_ONLY);
+        let connection = opened.and_then(|connection| {
+            connection.busy_timeout(BUSY)?;
+            Ok(connection)
+        });
+        connection.map_err(Error::from).and_then(|connection| work(&connection)).map_err(|e| self.at(e))
     }
 
     /// Writes in one transaction, safe against a crash of the program.

@@ -19,7 +19,7 @@ use crate::connect::gainsight::{GainsightClient, ObjectMetadata};
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
-use crate::ledger::{Counters, Lease, Outcome, PendingChange, PendingList, RunStatus, Watermark};
+use crate::ledger::{Counters, Lease, Outcome, PendingChange, RunStatus, Watermark};
 use crate::load;
 use crate::load::{LoadContext, Loaded, Reject, Stage};
 use crate::telemetry::checkpoint;
@@ -33,7 +33,7 @@ use super::report::JobReport;
 use super::rounds::{Family, Rounds};
 use super::source::{LandedSource, land_source, store_failure};
 use super::waiting;
-use super::waiting::{Waiting, Wants};
+use super::waiting::{Listed, Waiting, Wants};
 use super::world::World;
 
 /// How a job is run.
@@ -181,7 +181,7 @@ async fn decide_and_load(world: &World, job: &Job, source: &LandedSource) -> Res
     };
     let (pending, (metadata, mirrors)) = if source.landed.rows == 0 && !everything {
         let pending = listing.await?;
-        if pending.as_ref().is_none_or(PendingList::is_empty) {
+        if pending.as_ref().is_none_or(Listed::is_empty) {
             // Nothing to decide: the tenant need not be asked what it holds.
             world.ledger.record_step(&source.run.id, "load", 0, &serde_json::json!({}))?;
             return Ok(Done::default());

@@ -96,19 +96,37 @@ pub(super) fn all_anew(world: &World, job: &Job, source: &LandedSource) -> Resul
     Ok(remapped && !source.run.full)
 }
 
+/// The rows that wait before a run.
+#[derive(Debug)]
+pub(super) struct Listed {
+    rows: PendingList,
+    /// Those of them that the extract brings, deleted ones among them.
+    extracted: Vec<String>,
+}
+
+impl Listed {
+    /// Whether no row waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
 /// The rows that wait, as far as they are not all decided about anyway.
 pub(super) async fn list(
     world: &World,
     job: &Job,
     source: &LandedSource,
     everything: bool,
-) -> Result<Option<PendingList>> {
+) -> Result<Option<Listed>> {
     if source.run.full || everything {
         return Ok(None);
     }
     let (ledger, job) = (world.ledger.clone(), job.name.clone());
     let reading = SpawnedTask::spawn_blocking(move || ledger.pending_list(&job));
-    reading.join().await.map_err(|error| Error::bug("the list of waiting rows was not read").source(error))?.map(Some)
+    let rows =
+        reading.join().await.map_err(|error| Error::bug("the list of waiting rows was not read").source(error))??;
+    let extracted = extracted(world, source, &rows).await?;
+    Ok(Some(Listed { rows, extracted }))
 }
 
 /// Chooses among the rows that wait.
@@ -116,38 +134,36 @@ pub(super) async fn again(
     world: &World,
     job: &Job,
     source: &LandedSource,
-    pending: Option<PendingList>,
+    listed: Option<Listed>,
     mirrors: &BTreeMap<String, Snapshot>,
 ) -> Result<Again> {
-    let Some(pending) = pending else {
+    let Some(Listed { rows, extracted: mut settled }) = listed else {
         return Ok(Again { ids: StringArray::from(Vec::<&str>::new()), settled: None });
     };
-    let wanted: HashSet<&str> = pending.iter().flat_map(|(_, wants)| wants).collect();
     let come = match world.ledger.last_success(&job.name)? {
-        Some(begun) if !wanted.is_empty() => {
+        Some(begun) if rows.iter().any(|(_, wants)| wants.len() > 0) => {
             let keys = lookup_keys(job, source, mirrors)?;
-            come(world, &keys, mirrors, begun.timestamp_micros(), &wanted).await?
+            come(world, &keys, mirrors, begun.timestamp_micros(), &rows).await?
         }
         _ => HashSet::default(),
     };
-    let due = pending.iter().filter_map(|(id, mut wants)| {
+    let due = rows.iter().filter_map(|(id, mut wants)| {
         let is_due = wants.len() == 0 || wants.any(|key| come.contains(key));
         is_due.then_some(id)
     });
     let again: Vec<&str> = due.collect();
-    let mut settled = extracted(world, source, &pending).await?;
     settled.extend(again.iter().map(|id| (*id).to_owned()));
     Ok(Again { ids: StringArray::from(again), settled: Some(settled) })
 }
 
-/// Those of the wanted keys that a record has which the mirrors have shown since `begun`.
-async fn come<'w>(
+/// The keys of records which the mirrors have shown since `begun`: all for which one of `rows` waits, and few others.
+async fn come(
     world: &World,
     keys: &[LookupKey],
     mirrors: &BTreeMap<String, Snapshot>,
     begun: i64,
-    wanted: &HashSet<&'w str>,
-) -> Result<HashSet<&'w str>> {
+    rows: &PendingList,
+) -> Result<HashSet<String>> {
     let session = world.engine.session();
     matching::register(&session);
     let mut come = HashSet::default();
@@ -155,7 +171,8 @@ async fn come<'w>(
         let Some(mirror) = mirrors.get(&lookup.object) else { continue };
         // Nobody may wait for a record of this lookup, and its mirror may have a million new ones.
         let blank = key_text(&want(&lookup.field, ""));
-        if !wanted.iter().any(|key| key.starts_with(blank.trim_end_matches('"'))) {
+        let prefix = blank.trim_end_matches('"');
+        if !rows.iter().any(|(_, mut wants)| wants.any(|key| key.starts_with(prefix))) {
             continue;
         }
         let name = format!("log_{}", lookup.object);
@@ -164,12 +181,12 @@ async fn come<'w>(
         }
         let log = session.table(name.as_str()).await?;
         let key = session.parse_sql_expr(&lookup.key, log.schema())?;
-        let mut rows =
+        let mut records =
             log.filter(ident(SEQUENCE_COLUMN).gt(lit(begun)))?.select(vec![key.alias("key")])?.execute_stream().await?;
-        while let Some(batch) = rows.try_next().await? {
+        while let Some(batch) = records.try_next().await? {
             let keys = cast(batch.column(0), &DataType::Utf8)?;
             let texts = keys.as_string::<i32>().iter().flatten().map(|key| key_text(&want(&lookup.field, key)));
-            come.extend(texts.filter_map(|key| wanted.get(key.as_str())));
+            come.extend(texts.filter(|key| rows.may_want(key)));
         }
     }
     Ok(come)

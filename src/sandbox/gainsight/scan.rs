@@ -92,6 +92,14 @@ impl Query {
         range.start..range.end.max(range.start)
     }
 
+    /// A needed lower bound of a field of the object itself.
+    fn at_least(&self) -> Option<(usize, i64)> {
+        self.needed().find_map(|test| match &test.op {
+            Op::Greater(Probe::Int(bound), _) if test.path.hops.is_empty() => Some((test.path.field, *bound)),
+            _ => None,
+        })
+    }
+
     /// Which conditions hold for all rows of the [range](Self::id_range) already.
     fn ranged(&self, catalog: &Catalog) -> Vec<bool> {
         let mut ranged = vec![false; self.tests.len()];
@@ -108,7 +116,9 @@ impl Query {
         let table = &store.tables[self.object];
         let mut candidates = self.candidates(catalog, store);
         let known = if candidates.is_none() { self.ranged(catalog) } else { Vec::new() };
-        let matches = |row: &usize| table.is_live(*row) && self.holds(catalog, store, *row, &known);
+        let bound = self.at_least();
+        let may_match = |row: usize| bound.is_none_or(|(field, since)| table.may_be_changed(row, field, since));
+        let matches = |row: &usize| may_match(*row) && table.is_live(*row) && self.holds(catalog, store, *row, &known);
         if let Some(backwards) = self.by_id(catalog) {
             return match candidates.take() {
                 Some(mut rows) => {
@@ -348,6 +358,9 @@ mod tests {
         for row in (0..3000).step_by(11) {
             store.tables[company].delete(row);
         }
+        for row in (1..3000).step_by(130) {
+            store.tables[company].update(row, &[(name, Cell::Text("changed".into()))], 5000 + row as i64);
+        }
         (catalog, store, company)
     }
 
@@ -366,6 +379,8 @@ mod tests {
             json!({"conditions": [account, condition("B", "Gsid", "LTE", json!([late]))], "expression": "B AND (A)"}),
             json!({"conditions": [condition("A", "Gsid", "GTE", json!([early])), condition("B", "Gsid", "LT", json!([late]))]}),
             json!({"conditions": [condition("A", "Gsid", "IN", json!([late, early, "x"])), condition("B", "Name", "NE", json!(["N0"]))]}),
+            json!({"conditions": [condition("A", "ModifiedDate", "GTE", json!(["1970-01-01T00:00:02.500Z"]))]}),
+            json!({"conditions": [condition("A", "ModifiedDate", "GT", json!(["1970-01-01T00:00:02.500Z"])), condition("B", "Gsid", "LT", json!([late]))], "expression": "A OR B"}),
             json!({"conditions": [condition("A", "Gsid", "GT", json!([""])), condition("B", "Employees", "LT", json!([100]))]}),
         ];
         let orders =

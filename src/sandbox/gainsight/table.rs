@@ -39,6 +39,8 @@ pub(super) struct Table {
     alive: usize,
     created: Option<usize>,
     modified: Option<usize>,
+    /// When the newest change was among each 64 rows: whoever asks for changes passes the others over.
+    newest: Vec<i64>,
     indexes: Vec<Index>,
 }
 
@@ -55,6 +57,7 @@ impl Table {
             alive: 0,
             created: object.with_role(Role::CreatedDate),
             modified: object.with_role(Role::ModifiedDate),
+            newest: Vec::new(),
             indexes: Vec::new(),
         }
     }
@@ -106,7 +109,9 @@ impl Table {
         self.alive += 1;
         if self.live.len() <= row / 64 {
             self.live.push(0);
+            self.newest.push(now);
         }
+        self.changed(row, now);
         self.live[row / 64] |= 1 << (row % 64);
         for (field, cell) in cells {
             self.columns[*field].set(row, cell);
@@ -128,12 +133,25 @@ impl Table {
         if let Some(field) = self.modified {
             self.columns[field].set(row, &Cell::Int(now));
         }
+        self.changed(row, now);
         for index in &mut self.indexes {
             if cells.iter().any(|(field, _)| index.fields.contains(field)) {
                 index.add(&self.columns, row);
                 index.rebuild_if_stale(&self.columns, &self.live, self.rows);
             }
         }
+    }
+
+    fn changed(&mut self, row: usize, now: i64) {
+        if let Some(newest) = self.newest.get_mut(row / 64) {
+            *newest = now.max(*newest);
+        }
+    }
+
+    /// Whether the row may have been changed at `since` or later, as far as `field` tells.
+    #[inline]
+    pub(super) fn may_be_changed(&self, row: usize, field: usize, since: i64) -> bool {
+        self.modified != Some(field) || self.newest.get(row / 64).is_none_or(|newest| *newest >= since)
     }
 
     /// Takes a record away.
