@@ -13,7 +13,7 @@ from .bench import QUICK, Bench, Sizes, load, wait_for_calm
 from .compare import Different
 from .measure import Failed
 from .projects import Project
-from .sandboxes import Sandbox
+from .sandboxes import BAD, Sandbox
 
 SECTIONS = ("extract", "matching", "loads", "chain", "incremental", "reconcile", "growth", "quotas")
 WHOLE = ("loads", "chain", "incremental", "reconcile")
@@ -34,6 +34,7 @@ def arguments():
     for size in ("users", "accounts", "contacts", "extracted"):
         parser.add_argument(f"--{size}", type=int, help=f"default {getattr(Sizes(), size):,}, quick {getattr(QUICK, size):,}")
     parser.add_argument("--growth-sizes", type=lambda text: [int(part) for part in text.split(",")], metavar="N,N,…")
+    parser.add_argument("--bad", type=int, choices=BAD, default=2, help="rows in a hundred that a sync must refuse (default 2)")
     parser.add_argument("--pages", type=int, help="result pages that the pipeline by hand fetches at once")
     parser.add_argument("--calls", type=int, help="calls to the tenant that it has under way at once")
     options = parser.parse_args()

@@ -82,12 +82,18 @@ def change(org, name, field, value, every):
     return ask(org, "/__sandbox/change", order)["changed"]
 
 
-def spoil(org):
-    """Rows that a sync must refuse, about two in a hundred: no address, an address twice, a name too long."""
+# Every so many contacts have no address, and every so many accounts a name that is too long; the contacts of these
+# have no company then. By the share of contacts that a sync must refuse, in a hundred.
+BAD = {2: (97, 1_009), 10: (31, 14)}
+
+
+def spoil(org, bad=2):
+    """Rows that a sync must refuse, about so many in a hundred: no address, an address twice, a name too long."""
+    no_address, long_name = BAD[bad]
     return {
-        "contacts without an address": change(org, "Contact", "Email", "", 97),
+        "contacts without an address": change(org, "Contact", "Email", "", no_address),
         "contacts with one address": change(org, "Contact", "Email", "shared@twice.example", 49_999),
-        "accounts with a long name": change(org, "Account", "Name", "Amalgamated " * 21 + "{}", 1_009),
+        "accounts with a long name": change(org, "Account", "Name", "Amalgamated " * 21 + "{}", long_name),
     }
 
 

@@ -16,7 +16,7 @@ LAG = 400
 
 
 class World:
-    """An org, spoilt in about two rows of a hundred; a tenant for sf2gs and one for the pipeline by hand."""
+    """An org, spoilt in two rows of a hundred or as asked; a tenant for sf2gs and one for the pipeline by hand."""
 
     def __init__(self, bench, contacts, accounts, users, name="whole"):
         self.bench, self.name = bench, name
@@ -24,7 +24,7 @@ class World:
         start = lambda who, **sizes: bench.started(Sandbox(bench.program, bench.work, f"{name}-{who}", **sizes))
         self.boxes = [start("org", users=users, accounts=accounts, contacts=contacts), start("ours"), start("by-hand")]
         self.org, self.ours, self.theirs = self.boxes[0].org, self.boxes[1].tenant, self.boxes[2].tenant
-        self.spoilt = sandboxes.spoil(self.org)
+        self.spoilt = sandboxes.spoil(self.org, bench.options.bad)
         sandboxes.pass_time(LAG, self.org, self.ours, self.theirs)
         self.project = Project(bench.program, bench.work / f"{name}-project", self.org, self.ours)
         self.settings = bench.settings(name, self.org, self.theirs)
