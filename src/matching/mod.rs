@@ -176,7 +176,7 @@ impl MatchPlan {
             });
             let found: Vec<_> = stream::iter(work.collect::<Vec<_>>()).buffered(2).try_collect().await?;
             for (table, found) in ready.into_iter().zip(found) {
-                let repeated = self.script.repeated_in(table.name()).zip(found.repeated());
+                let repeated = self.script.repeated_in(table.name()).zip(found.repeated()?);
                 for (name, found) in [(table.name(), found)].into_iter().chain(repeated) {
                     ctx.deregister_table(name)?;
                     if found.is_empty() && !found.is_index() {
@@ -227,11 +227,11 @@ impl WorkedOut {
     }
 
     /// The numbers of the keys that several records of an index have.
-    fn repeated(&self) -> Option<Self> {
-        let Self::Index(index) = self else { return None };
+    fn repeated(&self) -> datafusion::error::Result<Option<Self>> {
+        let Self::Index(index) = self else { return Ok(None) };
         let numbers: ArrayRef = Arc::new(index.repeated());
-        let batch = RecordBatch::try_from_iter([("number", numbers)]).ok()?;
-        Some(Self::Rows(batch.schema(), vec![batch]))
+        let batch = RecordBatch::try_from_iter([("number", numbers)])?;
+        Ok(Some(Self::Rows(batch.schema(), vec![batch])))
     }
 
     fn table(self) -> datafusion::error::Result<Arc<dyn TableProvider>> {

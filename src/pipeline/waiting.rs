@@ -112,12 +112,7 @@ impl Listed {
 }
 
 /// The rows that wait, as far as they are not all decided about anyway.
-pub(super) async fn list(
-    world: &World,
-    job: &Job,
-    source: &LandedSource,
-    everything: bool,
-) -> Result<Option<Listed>> {
+pub(super) async fn list(world: &World, job: &Job, source: &LandedSource, everything: bool) -> Result<Option<Listed>> {
     if source.run.full || everything {
         return Ok(None);
     }
