@@ -108,7 +108,10 @@ impl Ledger {
 
     /// Reads without keeping others from the connection.
     fn read_apart<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        let opened = Connection::open_with_flags(self.path(), OpenFlags::SQLITE_OPEN_READ_ONLY);
+        let opened = Connection::open_with_flags(
+            self.path(),
+            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        );
         let connection = opened.and_then(|connection| {
             connection.busy_timeout(BUSY)?;
             Ok(connection)

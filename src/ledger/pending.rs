@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use super::Ledger;
 use super::values::{micros, time};
+use crate::error::Error;
 use crate::error::Result;
 
 /// Up to where a job's source has been dealt with.
@@ -76,11 +77,11 @@ impl PendingList {
     fn add(&mut self, source_id: &str, wants: Option<&str>) {
         let id = self.text(source_id);
         let first = self.keys.len();
-        for key in keys_of(wants.unwrap_or_default()) {
+        keys_of(wants.unwrap_or_default(), |key| {
             self.hashes.insert(self.hasher.hash_one(key));
             let key = self.text(key);
             self.keys.push(key);
-        }
+        });
         self.rows.push((id, first..self.keys.len()));
     }
 
@@ -91,10 +92,18 @@ impl PendingList {
     }
 }
 
-/// A list that cannot be read is none, and the row is tried again.
-fn keys_of(wants: &str) -> Vec<&str> {
+/// Hands each key of a list to `take`. A list that cannot be read is none, and the row is tried again.
+fn keys_of<'a>(wants: &'a str, mut take: impl FnMut(&'a str)) {
+    // Nearly all lists: one key without quotes of its own.
+    let only = wants.strip_prefix('[').and_then(|list| list.strip_suffix(']'));
+    let inner = only.and_then(|key| key.strip_prefix('"')?.strip_suffix('"'));
+    if let (Some(key), Some(inner)) = (only, inner)
+        && memchr::memchr(b'"', inner.as_bytes()).is_none()
+    {
+        return take(key);
+    }
     let keys: Vec<&RawValue> = serde_json::from_str(wants).unwrap_or_default();
-    keys.into_iter().map(RawValue::get).collect()
+    keys.into_iter().map(RawValue::get).for_each(take);
 }
 
 /// A key as a [`PendingList`] shows it.
@@ -215,9 +224,12 @@ pub(super) fn change(tx: &Transaction<'_>, job: &str, run: &str, change: &Pendin
     let mut insert = tx.prepare_cached(
         "INSERT OR IGNORE INTO pending (job, source_id, code, field, run, wants) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?;
+    let mut list = Vec::new();
     for row in &change.waiting {
-        let wants = (!row.wants.is_empty()).then(|| serde_json::json!(row.wants).to_string());
-        insert.execute(params![job, row.source_id, row.code, row.field, run, wants])?;
+        list.clear();
+        serde_json::to_writer(&mut list, &row.wants).map_err(|e| Error::bug("a list of keys is no JSON").source(e))?;
+        let wants = (!row.wants.is_empty()).then(|| String::from_utf8_lossy(&list));
+        insert.execute(params![job, row.source_id, row.code, row.field, run, wants.as_deref()])?;
     }
     Ok(())
 }
@@ -247,4 +259,32 @@ fn pending_from_row(row: &Row<'_>) -> rusqlite::Result<PendingOf> {
             wants: wants.and_then(|list| serde_json::from_str(&list).ok()).unwrap_or_default(),
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_one_plain_key_is_read_as_any_other() {
+        for keys in [
+            &[][..],
+            &[""],
+            &["person.Manager\u{1f}a@example.com"],
+            &["one", "two"],
+            &["a \"quoted\" key", "back\\slash", "a,b", "] ["],
+            &["\\"],
+            &["\""],
+            &["\",\""],
+            &["ü\n"],
+        ] {
+            let list = serde_json::json!(keys).to_string();
+            let mut read = Vec::new();
+            keys_of(&list, |key| read.push(key.to_owned()));
+            assert_eq!(read, keys.iter().map(|key| key_text(key)).collect::<Vec<_>>(), "{list}");
+        }
+        for broken in ["", "[", "{}", "[1", "[\"a\"", "\"a\"]", "[\"a\",]"] {
+            keys_of(broken, |key| panic!("{broken} gives {key}"));
+        }
+    }
 }

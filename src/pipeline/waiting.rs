@@ -96,6 +96,22 @@ pub(super) fn all_anew(world: &World, job: &Job, source: &LandedSource) -> Resul
     Ok(remapped && !source.run.full)
 }
 
+/// The rows that wait, being read: thousands take a while, and the source takes one too.
+#[derive(Debug)]
+pub(super) struct Reading(SpawnedTask<Result<PendingList>>);
+
+impl Reading {
+    /// Begins to read. The job's lease must be held: nobody else changes the list then.
+    pub(super) fn begin(world: &World, job: &Job) -> Self {
+        let (ledger, job) = (world.ledger.clone(), job.name.clone());
+        Self(SpawnedTask::spawn_blocking(move || ledger.pending_list(&job)))
+    }
+
+    async fn end(self) -> Result<PendingList> {
+        self.0.join().await.map_err(|error| Error::bug("the list of waiting rows was not read").source(error))?
+    }
+}
+
 /// The rows that wait before a run.
 #[derive(Debug)]
 pub(super) struct Listed {
@@ -111,15 +127,18 @@ impl Listed {
     }
 }
 
-/// The rows that wait, as far as they are not all decided about anyway.
-pub(super) async fn list(world: &World, job: &Job, source: &LandedSource, everything: bool) -> Result<Option<Listed>> {
+/// The rows that wait, as far as they are not all decided about anyway; `reading` may have begun with the source.
+pub(super) async fn list(
+    world: &World,
+    job: &Job,
+    source: &LandedSource,
+    everything: bool,
+    reading: Option<Reading>,
+) -> Result<Option<Listed>> {
     if source.run.full || everything {
         return Ok(None);
     }
-    let (ledger, job) = (world.ledger.clone(), job.name.clone());
-    let reading = SpawnedTask::spawn_blocking(move || ledger.pending_list(&job));
-    let rows =
-        reading.join().await.map_err(|error| Error::bug("the list of waiting rows was not read").source(error))??;
+    let rows = reading.unwrap_or_else(|| Reading::begin(world, job)).end().await?;
     let extracted = extracted(world, source, &rows).await?;
     Ok(Some(Listed { rows, extracted }))
 }
