@@ -44,6 +44,7 @@ use std::time::Duration;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::StreamExt;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::config::connection::GainsightConnection;
@@ -118,7 +119,8 @@ impl Loaded {
 }
 
 /// Writes what the verdicts ask for. `known_rows` is the number of inserts and updates, where it is known: the route
-/// depends on it.
+/// depends on it. `first` is told what is rejected when all rows have been taken in and the tenant may still be at work;
+/// the load's rejects begin with these.
 ///
 /// Fails with [`ErrorKind::Unavailable`](crate::error::ErrorKind::Unavailable) when the tenant or its quota stops it;
 /// what was written stays written, and a run with fresh verdicts goes on from there.
@@ -126,6 +128,7 @@ pub async fn load(
     ctx: &LoadContext<'_>,
     mut decisions: SendableRecordBatchStream,
     known_rows: Option<u64>,
+    first: Option<oneshot::Sender<Vec<Reject>>>,
 ) -> Result<Loaded> {
     let layout = Arc::new(Layout::new(&decisions.schema(), ctx.job, ctx.metadata)?);
     let mut loading = Loading::new(ctx, &layout);
@@ -135,6 +138,10 @@ pub async fn load(
     let outcome = async {
         while let Some(batch) = decisions.next().await {
             loading.take(&batch?, &layout).await?;
+        }
+        if let Some(first) = first {
+            // Who does not listen any more does not want to know.
+            let _unheard = first.send(loading.loaded.rejects.clone());
         }
         loading.finish().await
     }

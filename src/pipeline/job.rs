@@ -28,7 +28,7 @@ use super::arrivals::Arrivals;
 use super::decide::{Candidates, Decision};
 use super::mirror;
 use super::mirror::Refresh;
-use super::record::{VerdictLog, inputs_of, store_rejects};
+use super::record::{RejectLog, VerdictLog};
 use super::report::JobReport;
 use super::rounds::{Family, Rounds};
 use super::source::{LandedSource, land_source, store_failure};
@@ -213,27 +213,29 @@ async fn decide_and_load(
 
     let log = VerdictLog::begin(world, &source.run.id, &job.name)?;
     let family = Family::new(&decision.session.runtime_env());
-    let (tell, told) = oneshot::channel();
-    let passing = Passing { log: Some(log), family: Some(family), rejects: Some(tell) };
+    let ((tell, told), (tell_first, first)) = (oneshot::channel(), oneshot::channel());
+    let passing = Passing { log: Some(log), family: Some(family), rejects: Some(tell), first: Some(tell_first) };
     let sending = Sending { world, job, run: &source.run.id, metadata: &metadata };
     let verdicts = decision.stream().await?;
     let schema = verdicts.schema();
-    // What the verdicts reject is known when the last has passed; its input is looked up while the tenant works on. It is
-    // kept when all is sent: a run that is interrupted before decides again.
-    let looking = async {
+    // What the verdicts and the first look at the cells reject is known when the last row has passed; it is written with its
+    // input while the tenant works on. It counts when all is sent: a run that is interrupted before decides again.
+    let rejecting = async {
+        let mut rejected = RejectLog::begin(world, &source.run.id, &job.name)?;
         let rejects: Vec<Reject> = told.await.unwrap_or_default();
-        let inputs = inputs_of(&decision, &rejects).await?;
-        Ok((rejects, inputs))
+        rejected.write(&decision, &rejects).await?;
+        let first: Vec<Reject> = first.await.unwrap_or_default();
+        rejected.write(&decision, &first).await?;
+        Ok((rejects, first.len(), rejected))
     };
     let writing = all_rounds(&sending, &client, &decision, (verdicts, rows), passing);
-    let ((mut rejects, mut inputs), written) = futures::future::try_join(looking, writing).await?;
+    let ((mut rejects, first, mut rejected), written) = futures::future::try_join(rejecting, writing).await?;
     let Written { mut total, mut refer, rounds, held, mut arrivals, sent, log } = written;
-    inputs.extend(inputs_of(&decision, &total.rejects).await?);
+    rejected.write(&decision, total.rejects.get(first..).unwrap_or_default()).await?;
     rejects.append(&mut total.rejects);
-    let storing = store_rejects(world, &source.run.id, &job.name, &rejects, &inputs);
     match log {
-        Some(log) => futures::future::try_join(storing, log.commit(world)).await.map(drop)?,
-        None => storing.await?,
+        Some(log) => futures::future::try_join(rejected.commit(world), log.commit(world)).await.map(drop)?,
+        None => rejected.commit(world).await?,
     }
     let live = source.landed.rows - source.landed.deleted;
     let mut done = Done {
@@ -359,8 +361,7 @@ async fn references(
     let (loaded, ..) = sending.load(updates, Passing::default()).await?;
     world.reporter.end(&job.name, "references", &format!("{} set", loaded.updated));
     // The rows themselves are written and counted; that a reference was refused is told all the same.
-    let inputs = inputs_of(decision, &loaded.rejects).await?;
-    store_rejects(world, sending.run, &job.name, &loaded.rejects, &inputs).await?;
+    sending.keep_rejects(decision, &loaded.rejects).await?;
     Ok(loaded.updated)
 }
 
@@ -405,6 +406,8 @@ struct Passing {
     family: Option<Family>,
     /// Is told what the verdicts reject when the last has passed.
     rejects: Option<oneshot::Sender<Vec<Reject>>>,
+    /// Is told what the load rejects before the tenant has answered all.
+    first: Option<oneshot::Sender<Vec<Reject>>>,
 }
 
 /// What became of all rows of a run so far.
@@ -443,6 +446,13 @@ struct Sending<'a> {
 }
 
 impl Sending<'_> {
+    /// Keeps what was refused after the run's own rejects.
+    async fn keep_rejects(&self, decision: &Decision, rejects: &[Reject]) -> Result<()> {
+        let mut log = RejectLog::begin(self.world, self.run, &self.job.name)?;
+        log.write(decision, rejects).await?;
+        log.commit(self.world).await
+    }
+
     /// Sends verdicts.
     async fn send(
         &self,
@@ -484,6 +494,7 @@ impl Sending<'_> {
             .filter(|derive| derive.lookup == derive.to.object)
             .map(|derive| derive.to.to_string())
             .collect();
+        let first = passing.first.take();
         // The log and the lists are filled on the way; the channel keeps a slow tenant from filling the memory.
         let schema = decisions.schema();
         let mut builder = RecordBatchReceiverStreamBuilder::new(schema, 2);
@@ -514,7 +525,7 @@ impl Sending<'_> {
             let _gone = give_back.send((watched, passing));
             Ok(())
         });
-        let loaded = load::load(&context, builder.build(), None).await?;
+        let loaded = load::load(&context, builder.build(), None, first).await?;
         let (watched, passing) =
             taken_back.await.map_err(|_| Error::bug("the verdicts ended before their stream did"))?;
         Ok((loaded, watched, passing))
@@ -594,8 +605,7 @@ async fn second_pass(sending: &Sending<'_>, source: &LandedSource, ids: &StringA
     let (loaded, watched, _) = sending.load(decision.stream().await?, Passing::default()).await?;
     world.reporter.end(&job.name, "references", &format!("{} set", loaded.updated));
     // The rows themselves are written and counted; that a reference was refused is told all the same.
-    let inputs = inputs_of(&decision, &loaded.rejects).await?;
-    store_rejects(world, sending.run, &job.name, &loaded.rejects, &inputs).await?;
+    sending.keep_rejects(&decision, &loaded.rejects).await?;
     let mut unresolved = watched.waiting;
     unresolved.extend(watched.self_references);
     Ok((loaded.updated, unresolved))

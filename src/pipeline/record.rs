@@ -116,43 +116,60 @@ async fn append(world: &World, table: TableName, schema: SchemaRef, writer: Snap
     Ok(())
 }
 
-/// Appends rejects of a run, each with the whole input row as JSON, as [`inputs_of`] gives it.
-pub(super) async fn store_rejects(
-    world: &World,
-    run: &str,
-    job: &str,
-    rejects: &[Reject],
-    inputs: &HashMap<String, String>,
-) -> Result<()> {
-    if rejects.is_empty() {
-        return Ok(());
+/// Writes a run's rejects, each with the whole input row as JSON.
+#[derive(Debug)]
+pub(super) struct RejectLog {
+    writer: SnapshotWriter,
+    table: TableName,
+    run: String,
+    job: String,
+    at: i64,
+    rows: usize,
+}
+
+impl RejectLog {
+    pub(super) fn begin(world: &World, run: &str, job: &str) -> Result<Self> {
+        let table = TableName::new(ACTIVITY, "rejects")?;
+        let at = world.clock.now().timestamp_micros();
+        let writer = world.lake.writer(&table, reject_schema(), at)?;
+        Ok(Self { writer, table, run: run.to_owned(), job: job.to_owned(), at, rows: 0 })
     }
-    let at = world.clock.now().timestamp_micros();
-    let table = TableName::new(ACTIVITY, "rejects")?;
-    let mut writer = world.lake.writer(&table, reject_schema(), at)?;
-    for part in rejects.chunks(8_192) {
-        let column = |of: fn(&Reject) -> Option<&str>| {
-            Arc::new(part.iter().map(|one| of(one)).collect::<StringArray>()) as ArrayRef
-        };
-        let mut columns = head(run, job, at, part.len());
-        columns.extend([
-            column(|reject| Some(&reject.source_id)),
-            column(|reject| Some(reject.stage.name())),
-            column(|reject| reject.field.as_deref()),
-            column(|reject| Some(reject.code)),
-            column(|reject| Some(&reject.message)),
-            column(|reject| reject.candidates.as_deref()),
-            column(|reject| Some(&reject.remedy)),
-        ]);
-        let input: StringArray = part.iter().map(|reject| inputs.get(&reject.source_id)).collect();
-        columns.push(Arc::new(input));
-        writer.write(&RecordBatch::try_new(reject_schema(), columns)?, None).await?;
+
+    /// Adds rejects, with what `decision` had been given for them.
+    pub(super) async fn write(&mut self, decision: &Decision, rejects: &[Reject]) -> Result<()> {
+        let inputs = inputs_of(decision, rejects).await?;
+        for part in rejects.chunks(8_192) {
+            let column = |of: fn(&Reject) -> Option<&str>| {
+                Arc::new(part.iter().map(|one| of(one)).collect::<StringArray>()) as ArrayRef
+            };
+            let mut columns = head(&self.run, &self.job, self.at, part.len());
+            columns.extend([
+                column(|reject| Some(&reject.source_id)),
+                column(|reject| Some(reject.stage.name())),
+                column(|reject| reject.field.as_deref()),
+                column(|reject| Some(reject.code)),
+                column(|reject| Some(&reject.message)),
+                column(|reject| reject.candidates.as_deref()),
+                column(|reject| Some(&reject.remedy)),
+            ]);
+            let input: StringArray = part.iter().map(|reject| inputs.get(&reject.source_id)).collect();
+            columns.push(Arc::new(input));
+            self.writer.write(&RecordBatch::try_new(reject_schema(), columns)?, None).await?;
+            self.rows += part.len();
+        }
+        Ok(())
     }
-    append(world, table, reject_schema(), writer).await
+
+    pub(super) async fn commit(self, world: &World) -> Result<()> {
+        if self.rows > 0 {
+            append(world, self.table, reject_schema(), self.writer).await?;
+        }
+        Ok(())
+    }
 }
 
 /// The input rows of rejects as JSON, by source id.
-pub(super) async fn inputs_of(decision: &Decision, rejects: &[Reject]) -> Result<HashMap<String, String>> {
+async fn inputs_of(decision: &Decision, rejects: &[Reject]) -> Result<HashMap<String, String>> {
     if rejects.is_empty() {
         return Ok(HashMap::new());
     }

@@ -157,7 +157,7 @@ impl World {
             reporter: &Silent,
             connection: &self.connection,
         };
-        load(&ctx, stream(batch), Some(written)).await
+        load(&ctx, stream(batch), Some(written), None).await
     }
 
     /// Changes one field of the metadata that the load checks with, so that the tenant is the one who refuses.
