@@ -216,6 +216,13 @@ fn first_question(client: &GainsightClient) -> Duration {
     }
 }
 
+/// Rows that one task sends.
+enum Together {
+    Rows(Act, Vec<Row>),
+    Persons(Vec<Person>),
+    File(Full),
+}
+
 /// A load on its way.
 struct Loading<'a> {
     ctx: &'a LoadContext<'a>,
@@ -285,7 +292,12 @@ impl<'a> Loading<'a> {
                 continue;
             }
             match decided.act(at) {
-                Some(_) => self.push(Row::new(&decided, at)).await?,
+                Some(_) if self.route.is_none() => self.wait_for_route(Row::new(&decided, at)).await?,
+                Some(_) => {
+                    if let Some(full) = self.add(Row::new(&decided, at)) {
+                        self.send(full).await?;
+                    }
+                }
                 None if decided.verdict(at) == "unchanged" => self.loaded.unchanged += 1,
                 None => self.loaded.rejected_before += 1,
             }
@@ -294,37 +306,39 @@ impl<'a> Loading<'a> {
         Ok(())
     }
 
-    async fn push(&mut self, row: Row) -> Result<()> {
-        if self.route.is_some() {
-            return self.send(row).await;
-        }
+    async fn wait_for_route(&mut self, row: Row) -> Result<()> {
         self.waiting.push(row);
         // More than any route's small case: the number does not matter any more.
         if self.waiting.len() > 20_000 {
             self.choose(u64::from(u32::MAX));
-            for row in std::mem::take(&mut self.waiting) {
-                self.send(row).await?;
+            self.add_waiting().await?;
+        }
+        Ok(())
+    }
+
+    async fn add_waiting(&mut self) -> Result<()> {
+        for row in std::mem::take(&mut self.waiting) {
+            if let Some(full) = self.add(row) {
+                self.send(full).await?;
             }
         }
         Ok(())
     }
 
-    async fn send(&mut self, row: Row) -> Result<()> {
+    /// Adds a row to those that go together; gives them back when they are enough. Nothing is waited for here, as nearly
+    /// all rows are only added.
+    fn add(&mut self, row: Row) -> Option<Together> {
         if self.ctx.job.target.object == TargetObject::People {
             if row.person_rows() > 1 {
                 self.shared.entry(row.person_key().to_owned()).or_default().push(row);
-            } else {
-                self.push_person(vec![row]).await?;
+                return None;
             }
-            return Ok(());
+            return self.add_person(vec![row]);
         }
         if let Some(file) = &mut self.file
             && bulk::can_carry(&row)
         {
-            return match file.push(row) {
-                Some(full) => self.import(full).await,
-                None => Ok(()),
-            };
+            return file.push(row).map(Together::File);
         }
         let act = row.act();
         let gathered = match act {
@@ -332,52 +346,36 @@ impl<'a> Loading<'a> {
             Act::Update => &mut self.updates,
         };
         gathered.push(row);
-        if gathered.len() >= self.task_rows {
-            let rows = std::mem::take(gathered);
-            self.spawn_rest(act, rows).await?;
-        }
-        Ok(())
+        (gathered.len() >= self.task_rows).then(|| Together::Rows(act, std::mem::take(gathered)))
     }
 
-    async fn push_person(&mut self, person: Person) -> Result<()> {
+    fn add_person(&mut self, person: Person) -> Option<Together> {
         self.persons.push(person);
         let full = match self.route {
             Some(Route::PeopleAsync) => self.task_rows,
             // One by one: several in a task only to keep the notes few.
             _ => self.task_rows / 5,
         };
-        if self.persons.len() >= full { self.flush_persons().await } else { Ok(()) }
+        (self.persons.len() >= full).then(|| Together::Persons(std::mem::take(&mut self.persons)))
     }
 
-    async fn flush_persons(&mut self) -> Result<()> {
-        let persons = std::mem::take(&mut self.persons);
-        if persons.is_empty() {
-            return Ok(());
-        }
-        self.room(self.ctx.connection.limits.concurrency).await?;
+    /// Begins a task that sends what goes together.
+    async fn send(&mut self, together: Together) -> Result<()> {
+        let concurrency = self.ctx.connection.limits.concurrency;
+        let most = if matches!(together, Together::File(_)) { concurrency.min(bulk::IN_FLIGHT) } else { concurrency };
+        self.room(most).await?;
         let sender = Arc::clone(&self.sender);
-        if self.route == Some(Route::PeopleAsync) {
-            self.tasks.spawn(async move { sender.people(persons).await });
-        } else {
-            self.tasks.spawn(async move { sender.persons(persons).await });
-        }
-        Ok(())
-    }
-
-    async fn spawn_rest(&mut self, act: Act, rows: Vec<Row>) -> Result<()> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        self.room(self.ctx.connection.limits.concurrency).await?;
-        let sender = Arc::clone(&self.sender);
-        self.tasks.spawn(async move { sender.rest(act, rows).await });
-        Ok(())
-    }
-
-    async fn import(&mut self, full: Full) -> Result<()> {
-        self.room(bulk::IN_FLIGHT.min(self.ctx.connection.limits.concurrency)).await?;
-        tracing::info!(object = %self.ctx.job.target.object, rows = full.rows(), "Sending a bulk file.");
-        self.tasks.spawn(Arc::clone(&self.sender).import(full));
+        match together {
+            Together::Rows(act, rows) => self.tasks.spawn(async move { sender.rest(act, rows).await }),
+            Together::Persons(persons) if self.route == Some(Route::PeopleAsync) => {
+                self.tasks.spawn(async move { sender.people(persons).await })
+            }
+            Together::Persons(persons) => self.tasks.spawn(async move { sender.persons(persons).await }),
+            Together::File(full) => {
+                tracing::info!(object = %self.ctx.job.target.object, rows = full.rows(), "Sending a bulk file.");
+                self.tasks.spawn(sender.import(full))
+            }
+        };
         Ok(())
     }
 
@@ -411,21 +409,26 @@ impl<'a> Loading<'a> {
     async fn finish(&mut self) -> Result<()> {
         if self.route.is_none() && !self.waiting.is_empty() {
             self.choose(self.waiting.len() as u64);
-            for row in std::mem::take(&mut self.waiting) {
-                self.send(row).await?;
-            }
+            self.add_waiting().await?;
         }
         for person in std::mem::take(&mut self.shared).into_values() {
-            self.push_person(person).await?;
+            if let Some(full) = self.add_person(person) {
+                self.send(full).await?;
+            }
         }
-        self.flush_persons().await?;
+        if !self.persons.is_empty() {
+            let persons = std::mem::take(&mut self.persons);
+            self.send(Together::Persons(persons)).await?;
+        }
         for (act, rows) in
             [(Act::Insert, std::mem::take(&mut self.inserts)), (Act::Update, std::mem::take(&mut self.updates))]
         {
-            self.spawn_rest(act, rows).await?;
+            if !rows.is_empty() {
+                self.send(Together::Rows(act, rows)).await?;
+            }
         }
         if let Some(full) = self.file.as_mut().and_then(Filling::take) {
-            self.import(full).await?;
+            self.send(Together::File(full)).await?;
         }
         self.room(1).await
     }

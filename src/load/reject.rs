@@ -179,12 +179,14 @@ impl Reject {
 /// A value as messages show it: in quotes, on one line, cut where it is long.
 pub(super) fn shown(value: &str) -> String {
     const MOST: usize = 60;
-    let mut text: String =
-        value.chars().take(MOST).map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
-    if value.chars().nth(MOST).is_some() {
-        text.push('…');
+    let (text, more) = match value.char_indices().nth(MOST) {
+        Some((end, _)) => (&value[..end], "…"),
+        None => (value, ""),
+    };
+    match text.contains(char::is_control) {
+        true => format!("“{}{more}”", text.replace(char::is_control, " ")),
+        false => format!("“{text}{more}”"),
     }
-    format!("“{text}”")
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ pub fn validate(
 
 /// The first problem of each row that has one, in the order of the rows.
 pub(super) fn check(decided: &Decided, target: &TargetObject) -> Vec<(usize, Reject)> {
-    let mut first: BTreeMap<usize, Reject> = BTreeMap::new();
+    let (mut found, mut has_one) = (Vec::new(), vec![false; decided.rows()]);
     for (at, field) in decided.layout.fields.iter().enumerate() {
         let cells = &decided.cells[at];
         let test = Test::new(field, target);
@@ -59,17 +59,19 @@ pub(super) fn check(decided: &Decided, target: &TargetObject) -> Vec<(usize, Rej
             let Some(act) = decided.act(row) else { continue };
             let counts = decided.counting(row).has(at) && (field.object != "person" || decided.wins(row));
             let key = test.always && field.object != "person";
-            if !(counts || key) || first.contains_key(&row) {
+            if !(counts || key) || has_one[row] {
                 continue;
             }
             if let Some((code, message)) = test.problem(cells, row, act) {
                 let reject =
                     Reject::new(decided.source_id.value(row), Stage::Validate, Some(&field.target), code, message);
-                first.insert(row, reject);
+                found.push((row, reject));
+                has_one[row] = true;
             }
         }
     }
-    first.into_iter().collect()
+    found.sort_unstable_by_key(|(row, _)| *row);
+    found
 }
 
 /// What one field demands.
