@@ -226,6 +226,7 @@ async fn decide_and_load(
         rejected.write(&decision, &rejects).await?;
         let first: Vec<Reject> = first.await.unwrap_or_default();
         rejected.write(&decision, &first).await?;
+        rejected.pause();
         Ok((rejects, first.len(), rejected))
     };
     let writing = all_rounds(&sending, &client, &decision, (verdicts, rows), passing);
@@ -234,8 +235,8 @@ async fn decide_and_load(
     rejected.write(&decision, total.rejects.get(first..).unwrap_or_default()).await?;
     rejects.append(&mut total.rejects);
     match log {
-        Some(log) => futures::future::try_join(rejected.commit(world), log.commit(world)).await.map(drop)?,
-        None => rejected.commit(world).await?,
+        Some(log) => futures::future::try_join(rejected.commit(), log.commit()).await.map(drop)?,
+        None => rejected.commit().await?,
     }
     let live = source.landed.rows - source.landed.deleted;
     let mut done = Done {
@@ -450,7 +451,7 @@ impl Sending<'_> {
     async fn keep_rejects(&self, decision: &Decision, rejects: &[Reject]) -> Result<()> {
         let mut log = RejectLog::begin(self.world, self.run, &self.job.name)?;
         log.write(decision, rejects).await?;
-        log.commit(self.world).await
+        log.commit().await
     }
 
     /// Sends verdicts.
@@ -517,6 +518,11 @@ impl Sending<'_> {
                 }
             }
             drop((sender, decisions));
+            if let Some(log) = &mut passing.log
+                && passing.family.as_ref().is_some_and(|family| family.held() == 0)
+            {
+                log.pause();
+            }
             watched.rejected = watched.rejects.len();
             if let Some(tell) = passing.rejects.take() {
                 let _unheard = tell.send(std::mem::take(&mut watched.rejects));

@@ -7,11 +7,12 @@ use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArra
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::arrow::json::LineDelimitedWriter;
+use datafusion::common::runtime::SpawnedTask;
 use futures::TryStreamExt;
 
 use crate::error::Error;
 use crate::error::Result;
-use crate::land::{Commit, Mode, SnapshotWriter, TableName};
+use crate::land::{Commit, Lake, Mode, SnapshotWriter, TableName, Written};
 use crate::load::Reject;
 
 use super::decide::{Decision, quoted};
@@ -45,33 +46,96 @@ pub(super) fn reject_schema() -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// Writes one run's verdicts while they stream by.
+/// Rows of one run on their way to a table, which shows them when they are committed.
 #[derive(Debug)]
-pub(super) struct VerdictLog {
-    writer: SnapshotWriter,
+struct Log {
+    lake: Lake,
     table: TableName,
-    /// The columns that are the same in every row, as long as the longest batch so far.
-    head: Vec<ArrayRef>,
+    schema: SchemaRef,
     run: String,
     job: String,
     at: i64,
-    rows: u64,
+    writer: Option<SnapshotWriter>,
+    ending: Vec<SpawnedTask<Result<Written>>>,
+}
+
+impl Log {
+    fn begin(world: &World, table: &str, schema: SchemaRef, run: &str, job: &str) -> Result<Self> {
+        Ok(Self {
+            lake: world.lake.clone(),
+            table: TableName::new(ACTIVITY, table)?,
+            schema,
+            run: run.to_owned(),
+            job: job.to_owned(),
+            at: world.clock.now().timestamp_micros(),
+            writer: None,
+            ending: Vec::new(),
+        })
+    }
+
+    /// The columns that are the same in every row.
+    fn head(&self, rows: usize) -> Vec<ArrayRef> {
+        vec![
+            Arc::new(StringArray::from_iter_values(std::iter::repeat_n(&self.run, rows))),
+            Arc::new(StringArray::from_iter_values(std::iter::repeat_n(&self.job, rows))),
+            Arc::new(TimestampMicrosecondArray::from_value(self.at, rows).with_timezone("UTC")),
+        ]
+    }
+
+    async fn write(&mut self, columns: Vec<ArrayRef>) -> Result<()> {
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            None => self.writer.insert(self.lake.writer(&self.table, Arc::clone(&self.schema), self.at)?),
+        };
+        writer.write(&batch, None).await
+    }
+
+    /// Ends the file, if one has been begun, beside whatever comes next.
+    fn end_file(&mut self) {
+        let writer = self.writer.take();
+        self.ending.extend(writer.map(|writer| SpawnedTask::spawn(writer.finish())));
+    }
+
+    async fn commit(mut self) -> Result<()> {
+        self.end_file();
+        let mut written = Vec::with_capacity(self.ending.len());
+        for ending in self.ending {
+            written.push(ending.join().await.map_err(|e| Error::bug("a file was not ended").source(e))??);
+        }
+        if written.is_empty() {
+            return Ok(());
+        }
+        let commit = Commit {
+            table: self.table,
+            schema: self.schema,
+            key: None,
+            mode: Mode::Append,
+            written,
+            application: None,
+            info: Default::default(),
+        };
+        self.lake.commit(commit).await.map(drop)
+    }
+}
+
+/// Writes one run's verdicts while they stream by.
+#[derive(Debug)]
+pub(super) struct VerdictLog {
+    log: Log,
+    /// The columns that are the same in every row, as long as the longest batch so far.
+    head: Vec<ArrayRef>,
 }
 
 impl VerdictLog {
     pub(super) fn begin(world: &World, run: &str, job: &str) -> Result<Self> {
-        let table = TableName::new(ACTIVITY, "verdicts")?;
-        let at = world.clock.now().timestamp_micros();
-        let writer = world.lake.writer(&table, verdict_schema(), at)?;
-        let head = head(run, job, at, 0);
-        Ok(Self { writer, table, head, run: run.to_owned(), job: job.to_owned(), at, rows: 0 })
+        Ok(Self { log: Log::begin(world, "verdicts", verdict_schema(), run, job)?, head: Vec::new() })
     }
 
     pub(super) async fn write(&mut self, decisions: &RecordBatch) -> Result<()> {
         let rows = decisions.num_rows();
-        self.rows += rows as u64;
-        if self.head.iter().any(|column| column.len() < rows) {
-            self.head = head(&self.run, &self.job, self.at, rows);
+        if self.head.first().is_none_or(|column| column.len() < rows) {
+            self.head = self.log.head(rows);
         }
         let mut columns: Vec<ArrayRef> = self.head.iter().map(|column| column.slice(0, rows)).collect();
         for name in VERDICT_COLUMNS {
@@ -80,59 +144,26 @@ impl VerdictLog {
                 .ok_or_else(|| Error::bug(format!("the verdict query has no column `{name}`")))?;
             columns.push(cast(column, &DataType::Utf8)?);
         }
-        self.writer.write(&RecordBatch::try_new(verdict_schema(), columns)?, None).await
+        self.log.write(columns).await
     }
 
-    pub(super) async fn commit(self, world: &World) -> Result<()> {
-        if self.rows > 0 {
-            append(world, self.table, verdict_schema(), self.writer).await?;
-        }
-        Ok(())
+    /// Ends what is written so far: a run often ends with it, but may write more.
+    pub(super) fn pause(&mut self) {
+        self.log.end_file();
+    }
+
+    pub(super) async fn commit(self) -> Result<()> {
+        self.log.commit().await
     }
 }
 
-fn head(run: &str, job: &str, at: i64, rows: usize) -> Vec<ArrayRef> {
-    vec![
-        Arc::new(StringArray::from_iter_values(std::iter::repeat_n(run, rows))),
-        Arc::new(StringArray::from_iter_values(std::iter::repeat_n(job, rows))),
-        Arc::new(TimestampMicrosecondArray::from_value(at, rows).with_timezone("UTC")),
-    ]
-}
-
-async fn append(world: &World, table: TableName, schema: SchemaRef, writer: SnapshotWriter) -> Result<()> {
-    let written = writer.finish().await?;
-    world
-        .lake
-        .commit(Commit {
-            table,
-            schema,
-            key: None,
-            mode: Mode::Append,
-            written: vec![written],
-            application: None,
-            info: Default::default(),
-        })
-        .await?;
-    Ok(())
-}
-
-/// Writes a run's rejects, each with the whole input row as JSON.
+/// Writes one run's rejects, each with the whole input row as JSON.
 #[derive(Debug)]
-pub(super) struct RejectLog {
-    writer: SnapshotWriter,
-    table: TableName,
-    run: String,
-    job: String,
-    at: i64,
-    rows: usize,
-}
+pub(super) struct RejectLog(Log);
 
 impl RejectLog {
     pub(super) fn begin(world: &World, run: &str, job: &str) -> Result<Self> {
-        let table = TableName::new(ACTIVITY, "rejects")?;
-        let at = world.clock.now().timestamp_micros();
-        let writer = world.lake.writer(&table, reject_schema(), at)?;
-        Ok(Self { writer, table, run: run.to_owned(), job: job.to_owned(), at, rows: 0 })
+        Log::begin(world, "rejects", reject_schema(), run, job).map(Self)
     }
 
     /// Adds rejects, with what `decision` had been given for them.
@@ -142,7 +173,7 @@ impl RejectLog {
             let column = |of: fn(&Reject) -> Option<&str>| {
                 Arc::new(part.iter().map(|one| of(one)).collect::<StringArray>()) as ArrayRef
             };
-            let mut columns = head(&self.run, &self.job, self.at, part.len());
+            let mut columns = self.0.head(part.len());
             columns.extend([
                 column(|reject| Some(&reject.source_id)),
                 column(|reject| Some(reject.stage.name())),
@@ -154,17 +185,18 @@ impl RejectLog {
             ]);
             let input: StringArray = part.iter().map(|reject| inputs.get(&reject.source_id)).collect();
             columns.push(Arc::new(input));
-            self.writer.write(&RecordBatch::try_new(reject_schema(), columns)?, None).await?;
-            self.rows += part.len();
+            self.0.write(columns).await?;
         }
         Ok(())
     }
 
-    pub(super) async fn commit(self, world: &World) -> Result<()> {
-        if self.rows > 0 {
-            append(world, self.table, reject_schema(), self.writer).await?;
-        }
-        Ok(())
+    /// Ends what is written so far: a run often ends with it, but may write more.
+    pub(super) fn pause(&mut self) {
+        self.0.end_file();
+    }
+
+    pub(super) async fn commit(self) -> Result<()> {
+        self.0.commit().await
     }
 }
 
