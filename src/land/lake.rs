@@ -10,6 +10,7 @@ use futures::TryStreamExt;
 use object_store::ObjectStore;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
+use tokio::task::JoinSet;
 use url::Url;
 
 use crate::clock;
@@ -101,6 +102,22 @@ impl Lake {
     /// The newest version of a table; `None` if there is none.
     pub async fn snapshot(&self, table: &TableName) -> Result<Option<Snapshot>> {
         Ok(self.log(table)?.load(None).await?.map(|state| self.as_snapshot(table, state)))
+    }
+
+    /// Begins to read where tables stand, beside whatever is done before they are needed: then only what is new is read.
+    /// Dropping what is returned ends it.
+    pub fn look_ahead(&self, tables: impl IntoIterator<Item = TableName>) -> JoinSet<()> {
+        tables
+            .into_iter()
+            .map(|table| {
+                let lake = self.clone();
+                async move {
+                    if let Ok(log) = lake.log(&table) {
+                        log.look_ahead().await;
+                    }
+                }
+            })
+            .collect()
     }
 
     /// The newest version that this process has seen, if it has seen any.

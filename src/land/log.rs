@@ -82,6 +82,10 @@ impl Known {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(table.clone(), state.clone());
     }
 
+    fn set_first(&self, table: &TableName, state: State) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(table.clone()).or_insert(state);
+    }
+
     pub(crate) fn forget(&self, table: &TableName) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(table);
     }
@@ -154,6 +158,16 @@ impl Log {
                 Ok(false) => Ok(None),
                 _ => Err(self.failed("read", error)),
             },
+        }
+    }
+
+    /// Reads the newest state for whoever loads the table later, if nobody has until then. What goes wrong is met again there.
+    pub(crate) async fn look_ahead(&self) {
+        if self.known.get(&self.table).is_none()
+            && let Ok(delta) = DeltaTableState::try_new(self.store.as_ref(), None).await
+            && let Ok(state) = State::read(&self.table, delta)
+        {
+            self.known.set_first(&self.table, state);
         }
     }
 

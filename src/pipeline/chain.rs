@@ -22,6 +22,7 @@ pub async fn run_chain(world: &World, chain: &Chain, options: &RunOptions) -> Re
     for job in &jobs {
         leases.push(world.ledger.acquire(&job.name)?);
     }
+    let _ahead = world.look_ahead(&jobs)?;
     let client = world.salesforce(&first.salesforce).await?;
     let lag = world.salesforce_connection(&first.salesforce)?.lag;
     let until = upper_bound(&client, lag).await?;

@@ -48,6 +48,7 @@ pub struct RunOptions {
 /// Runs `job` now.
 pub async fn run_job(world: &World, job: &Job, options: &RunOptions) -> Result<JobReport> {
     let lease = world.ledger.acquire(&job.name)?;
+    let _ahead = world.look_ahead(&[job])?;
     let work = async {
         let source = land_source(world, job, &lease, None, options).await?;
         if options.land_only {

@@ -93,11 +93,12 @@ pub(super) async fn refresh(
     world.reporter.begin(&job.name, "mirror", None);
     let mut mirrors = BTreeMap::new();
     let mut plans = Vec::new();
-    for (object, metadata) in metadata {
-        let plan = plan(world, &client, &job.gainsight, object, metadata, how).await?;
+    let planning =
+        metadata.iter().map(|(object, metadata)| plan(world, &client, &job.gainsight, object, metadata, how));
+    for plan in futures::future::try_join_all(planning).await? {
         match plan.known {
-            Some(known) if how == Refresh::OwnWrites && !writes(job, object) => {
-                mirrors.insert(object.clone(), known);
+            Some(known) if how == Refresh::OwnWrites && !writes(job, plan.object) => {
+                mirrors.insert(plan.object.to_owned(), known);
             }
             _ => plans.push(plan),
         }

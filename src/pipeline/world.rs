@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use futures::future::try_join_all;
 use tokio::sync::Mutex;
+use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::config;
@@ -17,11 +20,14 @@ use crate::connect::salesforce::{PollPolicy, SalesforceClient, SalesforceSetting
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::error::Result;
-use crate::land::Lake;
+use crate::land::{Lake, TableName};
 use crate::ledger::Ledger;
 use crate::telemetry::{ApiCalls, Reporter, Secret};
 
+use super::mirror;
 use super::open;
+use super::record::ACTIVITY;
+use super::source;
 
 /// How long remote systems are waited for before a run gives up.
 #[derive(Debug, Clone, Default)]
@@ -141,12 +147,27 @@ impl World {
     /// Metadata of every Gainsight object that `job` writes or looks up.
     pub(super) async fn metadata(&self, job: &Job) -> Result<BTreeMap<String, Arc<ObjectMetadata>>> {
         let client = self.gainsight(&job.gainsight).await?;
-        let mut metadata = BTreeMap::new();
-        for object in super::mirror::objects_of(job) {
+        let described = mirror::objects_of(job).into_iter().map(async |object| {
             let described = client.describe(&object).await?;
-            metadata.insert(object, described);
+            Ok::<_, Error>((object, described))
+        });
+        Ok(try_join_all(described).await?.into_iter().collect())
+    }
+
+    /// Begins to read where the tables of `jobs` stand, which run one after the other.
+    pub(super) fn look_ahead(&self, jobs: &[&Job]) -> Result<JoinSet<()>> {
+        let mut tables = Vec::new();
+        for job in jobs {
+            tables.push(source::table_of(job)?);
+            for object in mirror::objects_of(job) {
+                tables.push(mirror::table_of(&job.gainsight, &object)?);
+            }
         }
-        Ok(metadata)
+        tables.push(TableName::new(ACTIVITY, "verdicts")?);
+        tables.push(TableName::new(ACTIVITY, "rejects")?);
+        let mut seen = HashSet::new();
+        tables.retain(|table| seen.insert(table.clone()));
+        Ok(self.lake.look_ahead(tables))
     }
 }
 
