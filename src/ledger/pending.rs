@@ -1,10 +1,10 @@
 //! Where the next run of a job starts: its watermark, and the rows to try again.
 
-use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::ops::Range;
 
 use chrono::{DateTime, Utc};
+use datafusion::common::HashSet;
 use rusqlite::types::FromSqlError;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use serde_json::value::RawValue;
@@ -48,7 +48,6 @@ pub struct PendingList {
     keys: Vec<Range<usize>>,
     /// The keys' hashes.
     hashes: HashSet<u64>,
-    hasher: RandomState,
 }
 
 impl PendingList {
@@ -57,8 +56,8 @@ impl PendingList {
         self.rows.is_empty()
     }
 
-    /// Each row's source id, in order, and the keys that it waits for: JSON texts as [`key_text`] gives them. No keys: it is tried
-    /// again each time.
+    /// Each row's source id, in order, and the keys that it waits for, as [`key_text`] gives them. No keys: it is tried again
+    /// each time.
     pub fn iter(&self) -> impl Iterator<Item = (&str, impl ExactSizeIterator<Item = &str>)> {
         let key = |at: &Range<usize>| &self.texts[at.clone()];
         self.rows.iter().map(move |(id, keys)| (&self.texts[id.clone()], self.keys[keys.clone()].iter().map(key)))
@@ -71,14 +70,14 @@ impl PendingList {
 
     /// Whether a row waits for this key: a no is certain.
     pub fn may_want(&self, key: &str) -> bool {
-        self.hashes.contains(&self.hasher.hash_one(key))
+        self.hashes.contains(&self.hashes.hasher().hash_one(key))
     }
 
     fn add(&mut self, source_id: &str, wants: Option<&str>) {
         let id = self.text(source_id);
         let first = self.keys.len();
         keys_of(wants.unwrap_or_default(), |key| {
-            self.hashes.insert(self.hasher.hash_one(key));
+            self.hashes.insert(self.hashes.hasher().hash_one(key));
             let key = self.text(key);
             self.keys.push(key);
         });
@@ -94,21 +93,27 @@ impl PendingList {
 
 /// Hands each key of a list to `take`. A list that cannot be read is none, and the row is tried again.
 fn keys_of<'a>(wants: &'a str, mut take: impl FnMut(&'a str)) {
-    // Nearly all lists: one key without quotes of its own.
-    let only = wants.strip_prefix('[').and_then(|list| list.strip_suffix(']'));
-    let inner = only.and_then(|key| key.strip_prefix('"')?.strip_suffix('"'));
-    if let (Some(key), Some(inner)) = (only, inner)
-        && memchr::memchr(b'"', inner.as_bytes()).is_none()
+    // Nearly all lists: texts without quotes of their own.
+    if let Some(list) = wants.strip_prefix("[\"").and_then(|list| list.strip_suffix("\"]"))
+        && !list.contains("\\\"")
     {
-        return take(key);
+        let keys = list.split("\",\"");
+        if keys.clone().all(|key| memchr::memchr(b'"', key.as_bytes()).is_none()) {
+            return keys.for_each(take);
+        }
     }
     let keys: Vec<&RawValue> = serde_json::from_str(wants).unwrap_or_default();
-    keys.into_iter().map(RawValue::get).for_each(take);
+    keys.into_iter().for_each(|key| take(inside(key.get())));
 }
 
-/// A key as a [`PendingList`] shows it.
+/// A JSON text without the quotes around it.
+fn inside(text: &str) -> &str {
+    text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
+}
+
+/// A key as a [`PendingList`] shows it: as in a JSON text, so that nothing of a list has to be rewritten.
 pub fn key_text(key: &str) -> String {
-    serde_json::Value::from(key).to_string()
+    inside(&serde_json::Value::from(key).to_string()).to_owned()
 }
 
 /// What a run changes in the list of the rows to try again.
@@ -266,7 +271,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_of_one_plain_key_is_read_as_any_other() {
+    fn a_list_of_plain_keys_is_read_as_any_other() {
         for keys in [
             &[][..],
             &[""],
@@ -283,7 +288,7 @@ mod tests {
             keys_of(&list, |key| read.push(key.to_owned()));
             assert_eq!(read, keys.iter().map(|key| key_text(key)).collect::<Vec<_>>(), "{list}");
         }
-        for broken in ["", "[", "{}", "[1", "[\"a\"", "\"a\"]", "[\"a\",]"] {
+        for broken in ["", "[", "{}", "[1", "[\"a\"", "\"a\"]", "[\"a\",]", "[\"a\" \"b\"]", "[\"a\"b\"]"] {
             keys_of(broken, |key| panic!("{broken} gives {key}"));
         }
     }

@@ -184,9 +184,8 @@ async fn come(
     for lookup in keys {
         let Some(mirror) = mirrors.get(&lookup.object) else { continue };
         // Nobody may wait for a record of this lookup, and its mirror may have a million new ones.
-        let blank = key_text(&want(&lookup.field, ""));
-        let prefix = blank.trim_end_matches('"');
-        if !rows.iter().any(|(_, mut wants)| wants.any(|key| key.starts_with(prefix))) {
+        let prefix = key_text(&want(&lookup.field, ""));
+        if !rows.iter().any(|(_, mut wants)| wants.any(|key| key.starts_with(&prefix))) {
             continue;
         }
         let name = format!("log_{}", lookup.object);
