@@ -5,16 +5,41 @@
 //! compares the two), but looks at every byte in turn and copies each cell twice; this looks eight bytes ahead for the next
 //! quote, and the cells go from the page straight into their columns.
 
-/// One cell of the scanned bytes, without its quotes.
+use datafusion::arrow::buffer::BooleanBuffer;
+
+/// One cell of the scanned bytes, without its quotes. Small, as thousands are looked at again for each column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
-    pub(super) start: usize,
-    pub(super) end: usize,
-    /// Whether it holds doubled quotes.
-    pub(super) doubled: bool,
+    start: u32,
+    /// The highest bit says whether it holds doubled quotes.
+    end: u32,
 }
 
+/// Bytes in which cells can be told: a record that ends later is none that anybody sends.
+const MOST: usize = (1 << 31) - 1;
+
 impl Span {
+    /// A cell that ends within [`MOST`] bytes.
+    fn new(start: usize, end: usize, doubled: bool) -> Self {
+        Self { start: start as u32, end: end as u32 | (u32::from(doubled) << 31) }
+    }
+
+    #[inline]
+    pub(super) fn start(self) -> usize {
+        self.start as usize
+    }
+
+    #[inline]
+    pub(super) fn end(self) -> usize {
+        (self.end & (MOST as u32)) as usize
+    }
+
+    #[inline]
+    pub(super) fn doubled(self) -> bool {
+        self.end >> 31 == 1
+    }
+
+    #[inline]
     pub(super) fn is_empty(self) -> bool {
         self.start == self.end
     }
@@ -35,6 +60,15 @@ impl ColumnSpans<'_> {
     pub(super) fn iter(&self) -> impl Iterator<Item = Span> + '_ {
         self.cells.chunks_exact(self.width).map(|record| record[self.column])
     }
+
+    pub(super) fn rows(&self) -> usize {
+        self.cells.len() / self.width
+    }
+
+    /// Which cells hold something.
+    pub(super) fn filled(&self) -> BooleanBuffer {
+        BooleanBuffer::collect_bool(self.rows(), |row| !self.cells[row * self.width + self.column].is_empty())
+    }
 }
 
 /// What a scan found.
@@ -44,7 +78,7 @@ pub(super) enum Scanned {
     Record(usize),
     /// The bytes end within a record, or there are none but blank lines.
     Incomplete,
-    /// Something follows a closing quote, or a quote is not closed at the end.
+    /// Something follows a closing quote, a quote is not closed at the end, or the record ends too far from the first byte.
     Malformed,
 }
 
@@ -82,7 +116,7 @@ pub(super) fn scan_on(bytes: &[u8], from: usize, last: bool, cells: &mut Vec<Spa
                     _ => break,
                 }
             }
-            cells.push(Span { start, end, doubled });
+            cells.push(Span::new(start, end, doubled));
             at = end + 1;
         } else {
             let found = memchr::memchr3(b',', b'\n', b'\r', &bytes[at..]);
@@ -91,8 +125,11 @@ pub(super) fn scan_on(bytes: &[u8], from: usize, last: bool, cells: &mut Vec<Spa
                 None if last => length,
                 None => return Scanned::Incomplete,
             };
-            cells.push(Span { start: at, end, doubled: false });
+            cells.push(Span::new(at, end, false));
             at = end;
+        }
+        if at > MOST {
+            return Scanned::Malformed;
         }
         match bytes.get(at) {
             Some(b',') => at += 1,
@@ -128,8 +165,8 @@ fn quote(bytes: &[u8]) -> Option<usize> {
 /// The cell with its doubled quotes made single, in `scratch` if there were any.
 #[inline]
 pub(super) fn cell<'a>(bytes: &'a [u8], span: Span, scratch: &'a mut Vec<u8>) -> &'a [u8] {
-    let quoted = &bytes[span.start..span.end];
-    if !span.doubled {
+    let quoted = &bytes[span.start()..span.end()];
+    if !span.doubled() {
         return quoted;
     }
     scratch.clear();
@@ -141,8 +178,8 @@ pub(super) fn cell<'a>(bytes: &'a [u8], span: Span, scratch: &'a mut Vec<u8>) ->
 /// are single bytes.
 #[inline]
 pub(super) fn text<'a>(text: &'a str, span: Span, scratch: &'a mut String) -> &'a str {
-    let cell = text.get(span.start..span.end).unwrap_or_default();
-    if !span.doubled {
+    let cell = text.get(span.start()..span.end()).unwrap_or_default();
+    if !span.doubled() {
         return cell;
     }
     *scratch = cell.replace("\"\"", "\"");

@@ -8,6 +8,7 @@ use datafusion::arrow::array::BooleanBufferBuilder;
 use datafusion::arrow::array::NullBufferBuilder;
 use datafusion::arrow::array::PrimitiveArray;
 use datafusion::arrow::array::StringArray;
+use datafusion::arrow::buffer::NullBuffer;
 use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::buffer::ScalarBuffer;
 use datafusion::arrow::datatypes::ArrowPrimitiveType;
@@ -23,7 +24,6 @@ use datafusion::arrow::error::ArrowError;
 
 use crate::extract::split;
 use crate::extract::split::ColumnSpans;
-use crate::extract::split::Span;
 
 use super::cells;
 use super::types::SF_TYPE;
@@ -71,44 +71,74 @@ const ID_LENGTH: usize = 18;
 
 /// The buffers of a text column.
 struct Texts {
+    /// Longer than what is in use: the rest is room.
     bytes: Vec<u8>,
+    used: usize,
     offsets: Vec<i32>,
 }
+
+/// Cells up to this long are copied with what follows them: a copy of one length takes a fraction of the time of one of
+/// just the right length, and the next cell overwrites what was too much.
+const WIDE: usize = 32;
 
 impl Texts {
     fn with_capacity(rows: usize, bytes: usize) -> Self {
         let mut offsets = Vec::with_capacity(rows + 1);
         offsets.push(0);
-        Self { bytes: Vec::with_capacity(bytes), offsets }
+        Self { bytes: Vec::with_capacity(bytes), used: 0, offsets }
     }
 
     /// `None` when the column would be larger than its offsets can say.
     fn push(&mut self, cell: &[u8]) -> Option<()> {
-        self.bytes.extend_from_slice(cell);
-        self.offsets.push(i32::try_from(self.bytes.len()).ok()?);
+        self.make_room(self.used, cell.len());
+        self.bytes[self.used..self.used + cell.len()].copy_from_slice(cell);
+        self.used += cell.len();
+        self.offsets.push(i32::try_from(self.used).ok()?);
         Some(())
     }
 
-    /// Adds cells of `bytes`; the number of the first that does not fit, if any.
-    ///
-    /// Most cells are shorter than [`WIDE`] bytes: copying that many, and letting the next cell overwrite what was too
-    /// much, is several times as fast as a copy of just the right length.
-    fn push_all(&mut self, bytes: &[u8], cells: ColumnSpans<'_>, ids: Ids) -> Result<(), usize> {
-        const WIDE: usize = 32;
-        let mut at = self.bytes.len();
-        let most: usize = cells.iter().map(|span| (span.end - span.start).max(ID_LENGTH)).sum();
-        self.bytes.resize(at + most + WIDE, 0);
+    /// Makes room for so many bytes and a wide copy behind the first `used`.
+    #[inline]
+    fn make_room(&mut self, used: usize, more: usize) {
+        let needed = used + more + 2 * WIDE;
+        if self.bytes.len() < needed {
+            self.bytes.reserve(needed - self.bytes.len());
+            self.bytes.resize(self.bytes.capacity(), 0);
+        }
+    }
+
+    /// Adds cells of `bytes`. Gives whether any is empty, or the number of the first that is not taken.
+    fn push_all(&mut self, bytes: &[u8], cells: ColumnSpans<'_>, ids: Ids) -> Result<bool, usize> {
+        match ids {
+            Ids::Any => self.push_as::<true>(bytes, cells, ids),
+            Ids::Only | Ids::Made => self.push_as::<false>(bytes, cells, ids),
+        }
+    }
+
+    fn push_as<const ANY: bool>(&mut self, bytes: &[u8], cells: ColumnSpans<'_>, ids: Ids) -> Result<bool, usize> {
+        let (mut at, mut any_empty) = (self.used, false);
         let mut scratch = Vec::new();
         for (row, span) in cells.iter().enumerate() {
-            let length = span.end - span.start;
-            let wide = bytes.get(span.start..span.start + WIDE).filter(|_| length <= WIDE && !span.doubled);
-            let long = ids == Ids::Any || cells::is_id18(&bytes[span.start..span.end]);
-            if let Some(from) = wide.filter(|_| long) {
-                self.bytes[at..at + WIDE].copy_from_slice(from);
+            let (start, end) = (span.start(), span.end());
+            let length = end - start;
+            any_empty |= length == 0;
+            self.make_room(at, length.max(ID_LENGTH));
+            let as_it_is = !span.doubled() && (ANY || cells::is_id18(&bytes[start..end]));
+            if as_it_is
+                && length <= WIDE
+                && let Some(wide) = bytes.get(start..start + WIDE)
+            {
+                self.bytes[at..at + WIDE].copy_from_slice(wide);
+                at += length;
+            } else if as_it_is
+                && length <= 2 * WIDE
+                && let Some(wide) = bytes.get(start..start + 2 * WIDE)
+            {
+                self.bytes[at..at + 2 * WIDE].copy_from_slice(wide);
                 at += length;
             } else {
                 let cell = split::cell(bytes, span, &mut scratch);
-                let id = if ids == Ids::Any || cell.is_empty() { None } else { cells::id(cell) };
+                let id = if ANY || cell.is_empty() { None } else { cells::id(cell) };
                 if ids == Ids::Only && id.is_none() {
                     return Err(row);
                 }
@@ -118,14 +148,16 @@ impl Texts {
             }
             self.offsets.push(i32::try_from(at).map_err(|_| row)?);
         }
-        self.bytes.truncate(at);
-        Ok(())
+        self.used = at;
+        Ok(any_empty)
     }
 
-    /// Takes the column, and makes room for one as large.
-    fn take(&mut self) -> Self {
-        let next = Self::with_capacity(self.offsets.len(), self.bytes.len() + self.bytes.len() / 8);
-        std::mem::replace(self, next)
+    /// Takes the bytes and offsets, and makes room for as many.
+    fn take(&mut self) -> (Vec<u8>, Vec<i32>) {
+        self.bytes.truncate(self.used);
+        let next = Self::with_capacity(self.offsets.len(), self.used + self.used / 8 + 2 * WIDE);
+        let Self { bytes, offsets, .. } = std::mem::replace(self, next);
+        (bytes, offsets)
     }
 }
 
@@ -199,11 +231,10 @@ impl Column {
                 return Ok(());
             }
         };
-        texts.push_all(bytes, cells, ids)?;
-        if cells.iter().any(Span::is_empty) {
-            cells.iter().for_each(|span| self.nulls.append(!span.is_empty()));
+        if texts.push_all(bytes, cells, ids)? {
+            self.nulls.append_buffer(&NullBuffer::new(cells.filled()));
         } else {
-            self.nulls.append_n_non_nulls(cells.iter().count());
+            self.nulls.append_n_non_nulls(cells.rows());
         }
         Ok(())
     }
@@ -246,7 +277,7 @@ impl Column {
         let nulls = self.nulls.finish();
         Ok(match &mut self.kind {
             Kind::Text(texts) | Kind::Id(texts) | Kind::Reference(texts) => {
-                let Texts { bytes, offsets } = texts.take();
+                let (bytes, offsets) = texts.take();
                 let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
                 Arc::new(StringArray::try_new(offsets, bytes.into(), nulls)?)
             }
