@@ -52,10 +52,7 @@ pub(super) fn check(decided: &Decided, target: &TargetObject) -> Vec<(usize, Rej
     for (at, field) in decided.layout.fields.iter().enumerate() {
         let cells = &decided.cells[at];
         let test = Test::new(field, target);
-        if test.passes_all(cells) {
-            continue;
-        }
-        for row in 0..decided.rows() {
+        for row in test.suspects(cells).unwrap_or_else(|| (0..decided.rows()).collect()) {
             let Some(act) = decided.act(row) else { continue };
             let counts = decided.counting(row).has(at) && (field.object != "person" || decided.wins(row));
             let key = test.always && field.object != "person";
@@ -120,16 +117,16 @@ impl<'a> Test<'a> {
         }
     }
 
-    /// A quick look at the whole column that often saves the look at each row.
-    fn passes_all(&self, cells: &Cells) -> bool {
+    /// The rows that may have a problem, where a quick look at the column tells them; `None`: any.
+    fn suspects(&self, cells: &Cells) -> Option<Vec<usize>> {
         if self.required || self.items.is_some() {
-            return false;
+            return None;
         }
         match (cells, self.field.metadata.data_type) {
-            (Cells::Text(_), GsType::SfdcId | GsType::Email | GsType::Gsid | GsType::Lookup) => false,
+            (Cells::Text(_), GsType::SfdcId | GsType::Email | GsType::Gsid | GsType::Lookup) => None,
             // No text has more characters than bytes.
-            (Cells::Text(texts), _) => self.longest.is_none_or(|longest| longest_bytes(texts) <= longest),
-            _ => true,
+            (Cells::Text(texts), _) => Some(self.longest.map_or_else(Vec::new, |longest| longer(texts, longest))),
+            _ => Some(Vec::new()),
         }
     }
 
@@ -175,10 +172,10 @@ impl<'a> Test<'a> {
     }
 }
 
-/// Bytes of the longest text.
-fn longest_bytes(texts: &StringArray) -> usize {
-    let offsets = texts.value_offsets();
-    offsets.windows(2).map(|pair| usize::try_from(pair[1] - pair[0]).unwrap_or(usize::MAX)).max().unwrap_or(0)
+/// The texts of more than so many bytes.
+fn longer(texts: &StringArray, bytes: usize) -> Vec<usize> {
+    let lengths = texts.value_offsets().windows(2).map(|pair| usize::try_from(pair[1] - pair[0]).unwrap_or(usize::MAX));
+    lengths.enumerate().filter(|(_, length)| *length > bytes).map(|(row, _)| row).collect()
 }
 
 fn is_sfdc_id(text: &str) -> bool {
