@@ -1,6 +1,6 @@
 //! Rows to the bytes of a Parquet file, columns side by side on several threads.
 //!
-//! Encoding and compressing is the cost of landing (decoding CSV is several times cheaper), so a slab of rows is shared
+//! Encoding and compressing takes about as long as decoding CSV, which goes on meanwhile, so a slab of rows is shared
 //! out by column: each thread takes the heaviest column that is left. What is held is one slab and the encoded pages of
 //! one row group.
 

@@ -176,10 +176,10 @@ impl Log {
         let known = known?;
         let mut delta = known.delta.clone();
         delta.update(self.store.as_ref(), None).await.ok()?;
+        // Of a table that was dropped meanwhile nothing later is found, and nothing of what is known is there.
+        self.store.read_commit_entry(delta.version()).await.ok()??;
         if delta.version() == known.delta.version() && known.is_whole() {
-            // No later entry, and this one is still there: the table was not dropped meanwhile.
-            let entry = self.store.read_commit_entry(delta.version()).await;
-            return entry.is_ok_and(|entry| entry.is_some()).then_some(Ok(known));
+            return Some(Ok(known));
         }
         let state = State::read(&self.table, delta);
         state.iter().for_each(|state| self.known.set(&self.table, state));

@@ -323,10 +323,21 @@ async fn two_processes_see_each_others_commits_and_that_a_table_is_gone() {
     assert_eq!((snapshot.version(), other.model(&snapshot).await), (3, model([("b", 4), ("c", 3)])));
     let seen = one.lake.snapshot(&account()).await.unwrap().unwrap();
     assert_eq!((seen.version(), one.model(&seen).await), (3, model([("b", 4), ("c", 3)])));
+    // What a third reads ahead is no longer the newest when it is needed.
+    let third = Shore::with(Lake::open(".sf2gs/lake", folder, &BTreeMap::new()).await.unwrap(), None);
+    let missing = TableName::new("salesforce", "missing").unwrap();
+    third.lake.look_ahead([account(), missing.clone()]).join_all().await;
+    one.land(Mode::Merge, 5, &[row("c", 5)]).await.unwrap();
+    let seen = third.lake.snapshot(&account()).await.unwrap().unwrap();
+    assert_eq!((seen.version(), third.model(&seen).await), (4, model([("b", 4), ("c", 5)])));
+    assert!(third.lake.snapshot(&missing).await.unwrap().is_none());
     other.lake.drop_table(&account()).await.unwrap();
     assert!(one.lake.snapshot(&account()).await.unwrap().is_none());
-    let anew = one.land(Mode::Replace, 5, &[row("d", 5)]).await.unwrap();
-    assert_eq!((anew.version(), one.model(&anew).await), (0, model([("d", 5)])));
+    let anew = one.land(Mode::Replace, 6, &[row("d", 6)]).await.unwrap();
+    assert_eq!((anew.version(), one.model(&anew).await), (0, model([("d", 6)])));
+    third.lake.look_ahead([account()]).join_all().await;
+    let seen = third.lake.snapshot(&account()).await.unwrap().unwrap();
+    assert_eq!((seen.version(), third.model(&seen).await), (0, model([("d", 6)])));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -38,6 +38,7 @@ use sf2gs::ledger::Ledger;
 use sf2gs::ledger::NewRun;
 use sf2gs::load::LoadContext;
 use sf2gs::load::Loaded;
+use sf2gs::load::Stage;
 use sf2gs::load::load;
 use sf2gs::sandbox::gainsight::RunningTenant;
 use sf2gs::sandbox::gainsight::Switches;
@@ -46,6 +47,7 @@ use sf2gs::sandbox::gainsight::serve;
 use sf2gs::telemetry::ApiCalls;
 use sf2gs::telemetry::Secret;
 use sf2gs::telemetry::Silent;
+use tokio::sync::oneshot;
 
 pub(crate) type Metadata = BTreeMap<String, Arc<ObjectMetadata>>;
 
@@ -145,7 +147,7 @@ impl World {
         Self { tenant, client, calls, ledger, run, connection, metadata, http, _folder: folder }
     }
 
-    /// Loads these verdicts.
+    /// Loads these verdicts. What the load tells first must be what its rejects begin with, and all that it found by itself.
     pub(crate) async fn load(&self, job: &Job, batch: RecordBatch) -> sf2gs::error::Result<Loaded> {
         let written = batch.num_rows() as u64;
         let ctx = LoadContext {
@@ -157,7 +159,13 @@ impl World {
             reporter: &Silent,
             connection: &self.connection,
         };
-        load(&ctx, stream(batch), Some(written), None).await
+        let (tell, told) = oneshot::channel();
+        let loaded = load(&ctx, stream(batch), Some(written), Some(tell)).await?;
+        let first = told.await.unwrap();
+        let (begin, later) = loaded.rejects.split_at(first.len());
+        assert_eq!(begin, first);
+        assert!(later.iter().all(|reject| reject.stage == Stage::Load), "{later:?}");
+        Ok(loaded)
     }
 
     /// Changes one field of the metadata that the load checks with, so that the tenant is the one who refuses.
