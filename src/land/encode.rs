@@ -419,6 +419,15 @@ mod tests {
         assert_eq!(read.columns(), batch(0, 8_010).columns());
     }
 
+    /// A file of one batch.
+    fn encoded(batch: &RecordBatch, limits: &Limits) -> ParquetRecordBatchReaderBuilder<Bytes> {
+        let rows = std::slice::from_ref(batch);
+        let mut encoder = FileEncoder::begin(batch.schema_ref(), rows, limits).unwrap();
+        let mut bytes = encoder.encode(rows).unwrap().to_vec();
+        bytes.extend_from_slice(&encoder.finish().unwrap().0);
+        ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes)).unwrap()
+    }
+
     #[test]
     fn values_that_never_repeat_get_no_dictionary() {
         let schema = Arc::new(Schema::new(vec![
@@ -445,13 +454,9 @@ mod tests {
             Arc::new((0..5_000).map(noise).collect::<StringArray>()),
             Arc::new((0..5_000).map(|n| Some(format!("value {}", n % 7))).collect::<StringArray>()),
         ];
-        let batch = RecordBatch::try_new(Arc::clone(&schema), columns).unwrap();
+        let batch = RecordBatch::try_new(schema, columns).unwrap();
         let written = |codec| {
-            let limits = Limits { codec, ..Limits::default() };
-            let mut encoder = FileEncoder::begin(&schema, std::slice::from_ref(&batch), &limits).unwrap();
-            let mut bytes = encoder.encode(std::slice::from_ref(&batch)).unwrap().to_vec();
-            bytes.extend_from_slice(&encoder.finish().unwrap().0);
-            let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes)).unwrap();
+            let reader = encoded(&batch, &Limits { codec, ..Limits::default() });
             let columns = reader.metadata().row_group(0).columns().iter();
             let columns: Vec<_> = columns
                 .map(|column| {
@@ -479,11 +484,8 @@ mod tests {
         let texts: StringArray = (0..5_000).map(|n| Some(format!("{}@example.com", scattered(n)))).collect();
         let numbers = Int64Array::from_iter_values((0..5_000).map(scattered));
         let columns: Vec<ArrayRef> = vec![Arc::new(ids), Arc::new(texts), Arc::new(numbers)];
-        let batch = RecordBatch::try_new(Arc::clone(&schema), columns).unwrap();
-        let mut encoder = FileEncoder::begin(&schema, std::slice::from_ref(&batch), &Limits::default()).unwrap();
-        let mut bytes = encoder.encode(&[batch]).unwrap().to_vec();
-        bytes.extend_from_slice(&encoder.finish().unwrap().0);
-        let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes)).unwrap();
+        let batch = RecordBatch::try_new(schema, columns).unwrap();
+        let reader = encoded(&batch, &Limits::default());
         let group = reader.metadata().row_group(0);
         let known: Vec<_> = group.columns().iter().map(|column| column.statistics().is_some()).collect();
         assert_eq!(known, [true, false, true]);
