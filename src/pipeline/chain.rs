@@ -1,4 +1,10 @@
-//! A chain: members in order, one upper bound for all, the next extract beside this load.
+//! A chain: members in order, one upper bound for all, the next extracts beside this load.
+
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+
+use tokio::sync::mpsc;
 
 use crate::clock;
 use crate::config::job::Job;
@@ -9,10 +15,11 @@ use crate::ledger::{ChainRun, Lease};
 
 use super::job::{RunOptions, alive, load_source, stop_after_landing};
 use super::report::{ChainReport, JobReport};
-use super::source::{LandedSource, Member, land_source, upper_bound};
+use super::source::{Member, land_source, upper_bound};
 use super::world::World;
 
-/// Runs the members of `chain`: extracts may overlap the load before them, loads are strictly in order.
+/// Runs the members of `chain`: extracts go on beside the loads before them, two at most ahead of the
+/// load, and both are strictly in order.
 pub async fn run_chain(world: &World, chain: &Chain, options: &RunOptions) -> Result<ChainReport> {
     let jobs = chain.jobs.iter().map(|name| world.job(name)).collect::<Result<Vec<_>>>()?;
     let Some(first) = jobs.first() else {
@@ -42,47 +49,61 @@ async fn run_members(
     options: &RunOptions,
 ) -> Result<ChainReport> {
     let id = members.first().map(|member| member.run.id.clone()).unwrap_or_default();
-    let mut report = ChainReport { id, chain: chain.name.clone(), jobs: Vec::new(), skipped: Vec::new() };
-    let mut failed: Vec<(String, Error)> = Vec::new();
-    let mut ahead: Option<Result<LandedSource>> = None;
-    let land = |index: usize| async move {
-        match (jobs.get(index), leases.get(index), members.get(index)) {
-            (Some(job), Some(lease), Some(member)) => Some(land_source(world, job, lease, Some(member), options).await),
-            _ => None,
+    let fate = Mutex::new(Fate::default());
+    // What one extract needs of this machine is bounded, and they are few; a third that is landed would gain nothing.
+    let (ahead, mut landed) = mpsc::channel(1);
+    let landing = async {
+        for ((job, lease), member) in jobs.iter().zip(leases).zip(members) {
+            let skipped = lock(&fate).must_skip(chain, job).is_some();
+            let landed = if skipped { None } else { Some(land_source(world, job, lease, Some(member), options).await) };
+            if ahead.send(landed).await.is_err() {
+                break;
+            }
         }
     };
-    for (index, (job, lease)) in jobs.iter().zip(leases).enumerate() {
-        if let Some(reason) = must_skip(chain, job, &failed, &report.skipped) {
-            report.skipped.push((job.name.clone(), reason));
-            ahead = None;
-            continue;
-        }
-        let landed = match ahead.take() {
-            Some(landed) => Some(landed),
-            None => land(index).await,
-        };
-        let loading = async {
-            match landed {
+    let loading = async {
+        let mut done = Vec::new();
+        for (job, lease) in jobs.iter().zip(leases) {
+            let landed = landed.recv().await.flatten();
+            let reason = lock(&fate).must_skip(chain, job);
+            if let Some(reason) = reason {
+                lock(&fate).skipped.push((job.name.clone(), reason));
+                continue;
+            }
+            let outcome = match landed {
                 Some(Ok(landed)) if options.land_only => stop_after_landing(world, job, lease, landed),
                 Some(Ok(landed)) => load_source(world, job, lease, landed).await,
                 Some(Err(error)) => Err(error),
-                None => Err(Error::bug("a chain has fewer leases than members")),
-            }
-        };
-        let (outcome, next) = futures::join!(loading, land(index + 1));
-        ahead = next;
-        match outcome {
-            Ok(done) => report.jobs.push(done),
-            Err(error) => {
-                report.jobs.push(failure(job, &error));
-                failed.push((job.name.clone(), error));
+                None => Err(Error::bug("a member of a chain was not landed")),
+            };
+            match outcome {
+                Ok(report) => done.push(report),
+                Err(error) => {
+                    done.push(failure(job, &error));
+                    lock(&fate).failed.push((job.name.clone(), error));
+                }
             }
         }
-    }
+        done
+    };
+    let ((), done) = futures::join!(landing, loading);
+    let Fate { failed, skipped } = fate.into_inner().unwrap_or_else(PoisonError::into_inner);
     match failed.into_iter().next() {
         Some((_, error)) if chain.on_failure == OnFailure::Stop => Err(error),
-        _ => Ok(report),
+        _ => Ok(ChainReport { id, chain: chain.name.clone(), jobs: done, skipped }),
     }
+}
+
+/// What did not come to its end.
+#[derive(Debug, Default)]
+struct Fate {
+    failed: Vec<(String, Error)>,
+    /// With the reason.
+    skipped: Vec<(String, String)>,
+}
+
+fn lock(fate: &Mutex<Fate>) -> MutexGuard<'_, Fate> {
+    fate.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn failure(job: &Job, error: &Error) -> JobReport {
@@ -99,19 +120,22 @@ fn failure(job: &Job, error: &Error) -> JobReport {
     }
 }
 
-/// Why a member does not run after what failed before it.
-fn must_skip(chain: &Chain, job: &Job, failed: &[(String, Error)], skipped: &[(String, String)]) -> Option<String> {
-    let (first, _) = failed.first()?;
-    match chain.on_failure {
-        OnFailure::Stop => Some(format!("`{first}` failed and the chain stops at a failure")),
-        OnFailure::Continue => None,
-        OnFailure::SkipDependents => failed
-            .iter()
-            .find(|(name, _)| job.depends_on.contains(name))
-            .map(|(name, _)| format!("it depends on `{name}`, which failed"))
-            .or_else(|| {
-                let (name, _) = skipped.iter().find(|(name, _)| job.depends_on.contains(name))?;
-                Some(format!("it depends on `{name}`, which was skipped"))
-            }),
+impl Fate {
+    /// Why a member does not run after what failed before it.
+    fn must_skip(&self, chain: &Chain, job: &Job) -> Option<String> {
+        let (first, _) = self.failed.first()?;
+        match chain.on_failure {
+            OnFailure::Stop => Some(format!("`{first}` failed and the chain stops at a failure")),
+            OnFailure::Continue => None,
+            OnFailure::SkipDependents => self
+                .failed
+                .iter()
+                .find(|(name, _)| job.depends_on.contains(name))
+                .map(|(name, _)| format!("it depends on `{name}`, which failed"))
+                .or_else(|| {
+                    let (name, _) = self.skipped.iter().find(|(name, _)| job.depends_on.contains(name))?;
+                    Some(format!("it depends on `{name}`, which was skipped"))
+                }),
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
+use datafusion::common::runtime::SpawnedTask;
 use datafusion::datasource::MemTable;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::prelude::{SessionContext, ident};
@@ -103,9 +104,11 @@ impl Decision {
         Ok(Self { session, plan, rows })
     }
 
-    /// Runs the plan.
+    /// Runs the plan. It is made by a task of its own: that takes a core for tens of milliseconds, in which extracts go on.
     pub(super) async fn stream(&self) -> Result<SendableRecordBatchStream> {
-        Ok(self.plan.verdicts_of(&self.session, self.rows).await?.execute_stream().await?)
+        let (session, plan, rows) = (self.session.clone(), self.plan.clone(), self.rows);
+        let made = SpawnedTask::spawn(async move { plan.verdicts_of(&session, rows).await?.execute_stream().await });
+        Ok(made.join().await.map_err(|e| Error::bug("the task that plans a job stopped").source(e))??)
     }
 
     /// Runs the plan for the verdicts alone, without what would be written.

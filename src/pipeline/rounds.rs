@@ -33,6 +33,7 @@ use datafusion::arrow::array::StringBuilder;
 use datafusion::arrow::compute::filter_record_batch;
 use datafusion::arrow::datatypes::Int64Type;
 use datafusion::common::HashMap;
+use datafusion::common::HashSet as KeySet;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use futures::Stream;
 use futures::StreamExt;
@@ -75,8 +76,10 @@ pub(super) struct Family {
 #[derive(Debug, Default)]
 struct Waiting {
     ids: StringBuilder,
-    /// Row and key, in the order of the rows.
-    awaits: Vec<(usize, Key)>,
+    /// What the rows wait for, row after row.
+    awaits: Vec<Key>,
+    /// Where each row's keys end.
+    ends: Vec<usize>,
 }
 
 /// In which order the held rows go.
@@ -188,14 +191,14 @@ impl Family {
 
     /// Puts the held rows in order.
     pub(super) fn rounds(mut self) -> Rounds {
-        self.sent.sort_unstable();
-        let sent = |key: &Key| self.sent.binary_search(key).is_ok();
+        let sent: KeySet<Key> = std::mem::take(&mut self.sent).into_iter().collect();
+        let sent = |key: &Key| sent.contains(key);
         let becomes: HashMap<Key, usize> = self.becomes.iter().copied().collect();
         let coming = |key: &Key| sent(key) || becomes.contains_key(key);
         let (mut hopeless, mut follow, mut refer) = (HashSet::new(), HashSet::new(), HashSet::new());
         for (of_new, waiting) in [(true, &mut self.followed), (false, &mut self.referring)] {
             for (row, id) in waiting.ids.finish().iter().flatten().enumerate() {
-                if !waiting.of(row).iter().any(|(_, key)| coming(key)) {
+                if !waiting.of(row).iter().any(coming) {
                     hopeless.insert(id.to_owned());
                 } else if of_new {
                     follow.insert(id.to_owned());
@@ -213,7 +216,7 @@ impl Family {
         for (row, id) in self.held.ids.finish().iter().flatten().enumerate() {
             let generation = generations[row];
             let round = generation.min(last) - 1;
-            first_has_parents |= round == 0 && self.held.of(row).iter().any(|(_, key)| sent(key));
+            first_has_parents |= round == 0 && self.held.of(row).iter().any(sent);
             let again = generation > last || circular.contains(&row);
             if again {
                 refer.insert(id.to_owned());
@@ -290,15 +293,14 @@ fn lock(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
 
 impl Waiting {
     fn push(&mut self, id: &str, awaits: impl Iterator<Item = Key>) {
-        let row = self.ids.len();
         self.ids.append_value(id);
-        self.awaits.extend(awaits.map(|key| (row, key)));
+        self.awaits.extend(awaits);
+        self.ends.push(self.awaits.len());
     }
 
-    fn of(&self, row: usize) -> &[(usize, Key)] {
-        let from = self.awaits.partition_point(|(one, _)| *one < row);
-        let to = self.awaits.partition_point(|(one, _)| *one <= row);
-        &self.awaits[from..to]
+    fn of(&self, row: usize) -> &[Key] {
+        let from = row.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.awaits[from..self.ends[row]]
     }
 
     /// Each row's generation, from 1, and the rows that wait, at last, for themselves.
@@ -317,7 +319,7 @@ impl Waiting {
                 generations[row] = OPEN;
                 let mut generation = 1;
                 let mut open = None;
-                for parent in self.of(row).iter().filter_map(|(_, key)| becomes.get(key).copied()) {
+                for parent in self.of(row).iter().filter_map(|key| becomes.get(key).copied()) {
                     match generations[parent] {
                         UNKNOWN => open = Some(parent),
                         OPEN => {
