@@ -115,10 +115,13 @@ pub(super) struct Pair {
     pub(super) own: Option<String>,
 }
 
+/// Stands between the parts of a key that is one text.
+pub(super) const BETWEEN_PARTS: char = '\u{1f}';
+
 /// Parts of a key as one text; NULL if a part is.
 pub(super) fn as_text(parts: impl IntoIterator<Item = impl AsRef<str>>) -> String {
     let parts: Vec<_> = parts.into_iter().map(|part| part.as_ref().to_owned()).collect();
-    parts.join(" || chr(31) || ")
+    parts.join(&format!(" || chr({}) || ", u32::from(BETWEEN_PARTS)))
 }
 
 impl Layout<'_> {

@@ -277,8 +277,17 @@ pub struct LookupKey {
     pub key: String,
     /// Those columns.
     pub columns: Vec<String>,
+    /// The column with a key's first part, where that is an id: the tenant can be asked for ids as they are.
+    pub id: Option<String>,
     /// Of several records the one with the lowest GSID counts, or else none.
     pub lowest: bool,
+}
+
+impl LookupKey {
+    /// The first part of a key as text.
+    pub fn first_part(key: &str) -> &str {
+        key.split(layout::BETWEEN_PARTS).next().unwrap_or(key)
+    }
 }
 
 /// The Gainsight objects whose mirrors a job needs, each with the fields that are read (`Gsid` comes with all).
@@ -328,6 +337,11 @@ fn plan(layout: &layout::Layout<'_>) -> MatchPlan {
         object: lookup.object.clone(),
         key: layout::as_text(lookup.pairs.iter().map(|pair| &pair.mirror)),
         columns: lookup.pairs.iter().map(|pair| pair.column.clone()).collect(),
+        id: lookup
+            .pairs
+            .first()
+            .filter(|first| first.mirror.starts_with("match_id("))
+            .map(|first| first.column.clone()),
         lowest: lookup.on_multiple == OnMultiple::Any,
     });
     let (writes, lookups, notes) = (writes.collect(), lookups.collect(), layout.notes.clone());

@@ -27,16 +27,19 @@ use datafusion::arrow::compute::is_not_null;
 use datafusion::arrow::compute::kernels::zip::zip;
 use datafusion::arrow::compute::nullif;
 use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::datatypes::TimestampMicrosecondType;
 use datafusion::common::DFSchema;
 use datafusion::common::HashMap;
 use datafusion::common::HashSet;
 use datafusion::common::hash_utils::RandomState;
+use datafusion::physical_plan::PhysicalExpr;
 use datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
 
 use crate::connect::gainsight::GainsightClient;
 use crate::connect::gainsight::ObjectMetadata;
+use crate::connect::gainsight::PAGE_ROWS;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
@@ -128,12 +131,28 @@ impl Found {
     }
 }
 
+/// Whose keys are looked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Asked<'a> {
+    /// Those of all rows that wait.
+    All,
+    /// Those that these rows wait for.
+    Parents(&'a [RecordBatch]),
+    /// Those and the rows' own.
+    ParentsAndOwn(&'a [RecordBatch]),
+}
+
+/// Keys that one call asks for: far from what makes a body long.
+const KEYS_A_CALL: usize = 200;
+
 /// Records by key.
 #[derive(Debug)]
 pub(super) struct Arrivals {
     lookups: Vec<Lookup>,
     /// From when on each object is looked at, and how many records of then have been seen.
     since: BTreeMap<String, (DateTime<Utc>, u64)>,
+    /// Whether the tenant can be asked for keys, as far as is known.
+    by_keys: bool,
 }
 
 #[derive(Debug)]
@@ -165,6 +184,31 @@ impl Lookup {
     }
 }
 
+/// Records on their way into the lookups of one object.
+struct Taking<'a> {
+    lookups: Vec<(&'a mut Lookup, Arc<dyn PhysicalExpr>)>,
+}
+
+impl<'a> Taking<'a> {
+    fn begin(lookups: &'a mut [Lookup], session: &SessionContext, object: &str, schema: &SchemaRef) -> Result<Self> {
+        let schema = DFSchema::try_from(Arc::clone(schema))?;
+        let lookups = lookups.iter_mut().filter(|lookup| lookup.key.object == object).map(|lookup| {
+            let key = session.parse_sql_expr(&lookup.key.key, &schema)?;
+            Ok((lookup, session.create_physical_expr(key, &schema)?))
+        });
+        Ok(Self { lookups: lookups.collect::<Result<_>>()? })
+    }
+
+    fn take(&mut self, batch: &RecordBatch) -> Result<()> {
+        let gsids = text(batch, "Gsid")?;
+        for (lookup, key) in &mut self.lookups {
+            let key = key.evaluate(batch)?.into_array(batch.num_rows())?;
+            lookup.take(cast(&key, &DataType::Utf8)?.as_string(), &gsids);
+        }
+        Ok(())
+    }
+}
+
 impl Arrivals {
     /// Nothing has come yet; the load begins at `begun`, on the tenant's clock.
     pub(super) fn new(lookups: Vec<(LookupKey, Wanted)>, begun: DateTime<Utc>) -> Self {
@@ -173,7 +217,7 @@ impl Arrivals {
             let field = key.field.to_string();
             Lookup { key, field, wanted, found: Found::default() }
         });
-        Self { lookups: lookups.collect(), since }
+        Self { lookups: lookups.collect(), since, by_keys: true }
     }
 
     /// Looks for what has come since the last look, `sent` rows among it. `session` knows the functions of matching.
@@ -183,10 +227,20 @@ impl Arrivals {
         session: &SessionContext,
         metadata: &BTreeMap<String, Arc<ObjectMetadata>>,
         sent: u64,
+        asked: Asked<'_>,
     ) -> Result<()> {
         for (object, (_, again)) in self.since.clone() {
             let Some(metadata) = metadata.get(&object) else { continue };
-            match self.read_object(client, session, metadata, &object, Way::for_at_least(again + sent)).await {
+            let rows = again + sent;
+            if self.by_keys
+                && let Some((field, keys)) = self.few_keys(&object, rows, asked)?
+            {
+                self.by_keys = self.read_keys(client, session, metadata, &object, &field, &keys).await?;
+                if self.by_keys {
+                    continue;
+                }
+            }
+            match self.read_object(client, session, metadata, &object, Way::for_at_least(rows)).await {
                 Err(error) if error.kind() == ErrorKind::Integrity => {
                     tracing::warn!(object, "Reading again, page by page: {error}.");
                     self.read_object(client, session, metadata, &object, Way::Pages).await?;
@@ -197,6 +251,62 @@ impl Arrivals {
         Ok(())
     }
 
+    /// The first parts of the keys to ask for, and the field that has them, if that takes fewer calls than to read the `rows` that are there
+    /// at least: the tenant is asked by whole seconds, so after a quick round what came before it is read once more.
+    fn few_keys(&self, object: &str, rows: u64, asked: Asked<'_>) -> Result<Option<(String, BTreeSet<String>)>> {
+        let (batches, kinds): (_, &[&str]) = match asked {
+            Asked::All => return Ok(None),
+            Asked::Parents(batches) => (batches, &["wants"]),
+            Asked::ParentsAndOwn(batches) => (batches, &["wants", "own"]),
+        };
+        let lookups: Vec<&Lookup> = self.of(object).collect();
+        let [lookup] = lookups.as_slice() else { return Ok(None) };
+        let Some(field) = &lookup.key.id else { return Ok(None) };
+        let mut keys = BTreeSet::new();
+        for batch in batches {
+            for name in kinds.iter().map(|kind| format!("{kind}.{}", lookup.field)) {
+                if batch.column_by_name(&name).is_some() {
+                    let wanted = text(batch, &name)?;
+                    let missing = wanted.iter().flatten().filter(|key| lookup.found.get(key).is_none());
+                    keys.extend(missing.map(|key| LookupKey::first_part(key).to_owned()));
+                }
+            }
+        }
+        let fewer = keys.len().div_ceil(KEYS_A_CALL) as u64 <= rows / u64::from(PAGE_ROWS) + 1;
+        Ok(fewer.then(|| (field.clone(), keys)))
+    }
+
+    /// The columns of its keys.
+    fn columns(&self, object: &str) -> Vec<String> {
+        let columns: BTreeSet<&String> = self.of(object).flat_map(|lookup| &lookup.key.columns).collect();
+        columns.into_iter().cloned().collect()
+    }
+
+    fn of(&self, object: &str) -> impl Iterator<Item = &Lookup> {
+        self.lookups.iter().filter(move |lookup| lookup.key.object == object)
+    }
+
+    /// Looks for `keys`. Gives whether the tenant answers that.
+    async fn read_keys(
+        &mut self,
+        client: &GainsightClient,
+        session: &SessionContext,
+        metadata: &ObjectMetadata,
+        object: &str,
+        field: &str,
+        keys: &BTreeSet<String>,
+    ) -> Result<bool> {
+        let columns = self.columns(object);
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        for keys in keys.chunks(KEYS_A_CALL) {
+            let found = gainsight::read_by_keys(client, metadata, &columns, field, keys).await?;
+            let Some(batch) = found else { return Ok(false) };
+            let mut taking = Taking::begin(&mut self.lookups, session, object, &batch.schema())?;
+            taking.take(&batch)?;
+        }
+        Ok(true)
+    }
+
     async fn read_object(
         &mut self,
         client: &GainsightClient,
@@ -205,24 +315,13 @@ impl Arrivals {
         object: &str,
         way: Way,
     ) -> Result<()> {
-        let mut lookups: Vec<&mut Lookup> =
-            self.lookups.iter_mut().filter(|lookup| lookup.key.object == object).collect();
-        let columns: BTreeSet<&String> = lookups.iter().flat_map(|lookup| &lookup.key.columns).collect();
-        let columns: Vec<String> = columns.into_iter().cloned().collect();
+        let columns = self.columns(object);
         let mut reading =
             gainsight::read_mirror(client, metadata, &columns, self.since.get(object).map(|(since, _)| *since), way);
-        let schema = DFSchema::try_from(reading.schema())?;
-        let keys = lookups
-            .iter()
-            .map(|lookup| session.create_physical_expr(session.parse_sql_expr(&lookup.key.key, &schema)?, &schema))
-            .collect::<datafusion::error::Result<Vec<_>>>()?;
+        let mut taking = Taking::begin(&mut self.lookups, session, object, &reading.schema())?;
         let mut seconds: BTreeMap<i64, u64> = BTreeMap::new();
         while let Some(batch) = reading.try_next().await? {
-            let gsids = text(&batch, "Gsid")?;
-            for (lookup, key) in lookups.iter_mut().zip(&keys) {
-                let key = key.evaluate(&batch)?.into_array(batch.num_rows())?;
-                lookup.take(cast(&key, &DataType::Utf8)?.as_string(), &gsids);
-            }
+            taking.take(&batch)?;
             let modified = batch.column_by_name("ModifiedDate");
             let modified = modified.and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
             for modified in modified.into_iter().flatten().flatten() {
@@ -353,6 +452,7 @@ mod tests {
             object: "gsuser".to_owned(),
             key: "match_id(\"SfdcUserId\")".to_owned(),
             columns: vec!["SfdcUserId".to_owned()],
+            id: Some("SfdcUserId".to_owned()),
             lowest,
         };
         let mut wanted = Wanted::default();

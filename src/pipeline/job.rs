@@ -10,8 +10,10 @@ use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter};
 use futures::Stream;
+use futures::StreamExt;
 use futures::TryStreamExt;
 use futures::stream;
+use futures::stream::BoxStream;
 use tokio::sync::oneshot;
 
 use crate::config::job::Job;
@@ -25,6 +27,7 @@ use crate::load::{LoadContext, Loaded, Reject, Stage};
 use crate::telemetry::checkpoint;
 
 use super::arrivals::Arrivals;
+use super::arrivals::Asked;
 use super::decide::{Candidates, Decision};
 use super::mirror;
 use super::mirror::Refresh;
@@ -265,9 +268,11 @@ async fn decide_and_load(
         let on_shelves = |id: &String| rounds.refer.contains(id) || rounds.follow.contains(id);
         let (new, others): (Waiting, Waiting) = refer.into_iter().partition(|(id, _)| on_shelves(id));
         if !new.is_empty() {
-            arrivals.read(&client, &decision.session, &metadata, sent).await?;
             let ids = Arc::new(new.into_keys().collect::<HashSet<_>>());
             let rows = rounds.of(Arc::clone(&ids));
+            let (few, rows) = if_few(ids.len(), rows).await?;
+            let asked = few.as_deref().map_or(Asked::All, Asked::ParentsAndOwn);
+            arrivals.read(&client, &decision.session, &metadata, sent, asked).await?;
             done.counters.references +=
                 references(&sending, &decision, &schema, arrivals, rows, &mut still_waiting).await?;
         }
@@ -326,13 +331,15 @@ async fn all_rounds(
     let mut sent = first.0.inserted + first.0.updated;
     total.take(first, |id| !rounds.hopeless.contains(id), &mut refer);
     for (number, rows) in rounds.sizes.iter().enumerate() {
+        let (few, held) = if_few(*rows, rounds.rows(number)).await?;
         if number > 0 || rounds.first_has_parents {
-            arrivals.read(client, &decision.session, sending.metadata, sent).await?;
+            let asked = few.as_deref().map_or(Asked::All, Asked::Parents);
+            arrivals.read(client, &decision.session, sending.metadata, sent, asked).await?;
         }
         let what = format!("load of those whose parents are there, {} of {}", number + 1, rounds.sizes.len());
         let come = Arc::new(arrivals);
         let complete = Arc::clone(&come);
-        let held = rounds.rows(number).and_then(move |batch| std::future::ready(complete.complete(&batch)));
+        let held = held.and_then(move |batch| std::future::ready(complete.complete(&batch)));
         let done;
         (done, passing) = sending.send(&what, *rows as u64, verdicts_of(&schema, held), passing).await?;
         sent = done.0.inserted + done.0.updated;
@@ -340,6 +347,21 @@ async fn all_rounds(
         total.take(done, |id| rounds.refer.contains(id), &mut refer);
     }
     Ok(Written { total, refer, rounds, held, arrivals, sent, log: passing.log })
+}
+
+/// Rows of which so many are gone through before they are sent, for the keys that they wait for.
+const FEW: usize = 4_096;
+
+/// The rows, and where they are few, all of them at once as well.
+async fn if_few(
+    count: usize,
+    rows: impl Stream<Item = Result<RecordBatch>> + Send + 'static,
+) -> Result<(Option<Vec<RecordBatch>>, BoxStream<'static, Result<RecordBatch>>)> {
+    if count > FEW {
+        return Ok((None, rows.boxed()));
+    }
+    let few: Vec<RecordBatch> = rows.try_collect().await?;
+    Ok((Some(few.clone()), stream::iter(few.into_iter().map(Ok)).boxed()))
 }
 
 /// Sets the references of rows that are written by now. Gives their number.

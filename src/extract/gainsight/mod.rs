@@ -151,6 +151,25 @@ pub fn read_mirror(
     MirrorReading { schema, batches, failed, tasks }
 }
 
+/// Reads the records that have one of `keys` in `field`, in no order. `None` where the tenant does not answer such a
+/// question: the documents list `IN` for numbers alone (gainsight-api §2.5).
+pub async fn read_by_keys(
+    client: &GainsightClient,
+    metadata: &ObjectMetadata,
+    fields: &[String],
+    field: &str,
+    keys: &[&str],
+) -> Result<Option<RecordBatch>> {
+    let schema = mirror_schema(metadata, fields)?;
+    let query = Query::select(schema.fields().iter().map(|field| field.name()))
+        .filter(field, Operator::In, keys.iter().map(|key| json!(key)).collect())
+        .limit(PAGE_ROWS);
+    let Ok(records) = client.try_query(&metadata.name, &query).await? else { return Ok(None) };
+    let batch = Decoder::new(&schema, metadata).decode(records.bytes())?;
+    // A full page may be a cut one.
+    Ok((batch.num_rows() < PAGE_ROWS as usize).then_some(batch))
+}
+
 /// Decodes while the next parts are on their way. Ends at the first error, and when nobody listens.
 async fn decode_parts(
     mut decoder: Decoder,
