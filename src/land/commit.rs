@@ -28,6 +28,8 @@ pub enum Mode {
     Merge,
     /// Rows are added to a table without a key.
     Append,
+    /// As [`Mode::Append`], in place of all that was added before with the same sequence: whoever writes does so again.
+    Anew,
 }
 
 /// New rows to be made visible at once.
@@ -96,15 +98,18 @@ impl Commit {
                 let role = if state.files.iter().all(|file| file.rows == 0) { Role::Base } else { Role::Change };
                 (self.evolved(state, physical, true)?, self.key.clone(), role, Vec::new())
             }
-            (Mode::Append, _) if self.key.is_some() => {
+            (Mode::Append | Mode::Anew, _) if self.key.is_some() => {
                 return Err(Error::bug(format!("{}: rows with a key are merged, not appended", self.table)));
             }
-            (Mode::Append, None) => (Some(Arc::clone(physical)), None, Role::Part, Vec::new()),
-            (Mode::Append, Some(state)) => {
+            (Mode::Append | Mode::Anew, None) => (Some(Arc::clone(physical)), None, Role::Part, Vec::new()),
+            (Mode::Append | Mode::Anew, Some(state)) => {
                 if state.key.is_some() {
                     return Err(Error::bug(format!("{} has a key: rows are merged into it", self.table)));
                 }
-                (self.evolved(state, physical, false)?, None, Role::Part, Vec::new())
+                let before =
+                    |file: &&DataFile| self.mode == Mode::Anew && Some(file.sequence) == sequence && !file.mixed;
+                let remove = state.files.iter().filter(before).cloned().collect();
+                (self.evolved(state, physical, false)?, None, Role::Part, remove)
             }
         };
         let add = self

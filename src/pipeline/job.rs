@@ -21,7 +21,7 @@ use crate::connect::gainsight::{GainsightClient, ObjectMetadata};
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
-use crate::ledger::{Counters, Lease, Outcome, PendingChange, RunStatus, Watermark};
+use crate::ledger::{Counters, Lease, Outcome, PendingChange, Run, RunStatus, Watermark};
 use crate::load;
 use crate::load::{LoadContext, Loaded, Reject, Stage};
 use crate::telemetry::checkpoint;
@@ -215,17 +215,17 @@ async fn decide_and_load(
     let decision = Decision::prepare(world, job, &source.snapshot, &mirrors, candidates).await?;
     let rows = decision.source_rows().await?;
 
-    let log = VerdictLog::begin(world, &source.run.id, &job.name)?;
+    let log = VerdictLog::begin(world, &source.run)?;
     let family = Family::new(&decision.session.runtime_env());
     let ((tell, told), (tell_first, first)) = (oneshot::channel(), oneshot::channel());
     let passing = Passing { log: Some(log), family: Some(family), rejects: Some(tell), first: Some(tell_first) };
-    let sending = Sending { world, job, run: &source.run.id, metadata: &metadata };
+    let sending = Sending { world, job, run: &source.run, metadata: &metadata };
     let verdicts = decision.stream().await?;
     let schema = verdicts.schema();
     // What the verdicts and the first look at the cells reject is known when the last row has passed; it is written with its
     // input while the tenant works on. It counts when all is sent: a run that is interrupted before decides again.
     let rejecting = async {
-        let mut rejected = RejectLog::begin(world, &source.run.id, &job.name)?;
+        let mut rejected = RejectLog::begin(world, &source.run)?;
         let rejects: Vec<Reject> = told.await.unwrap_or_default();
         rejected.write(&decision, &rejects).await?;
         let first: Vec<Reject> = first.await.unwrap_or_default();
@@ -465,14 +465,14 @@ impl Sent {
 struct Sending<'a> {
     world: &'a World,
     job: &'a Job,
-    run: &'a str,
+    run: &'a Run,
     metadata: &'a BTreeMap<String, Arc<ObjectMetadata>>,
 }
 
 impl Sending<'_> {
     /// Keeps what was refused after the run's own rejects.
     async fn keep_rejects(&self, decision: &Decision, rejects: &[Reject]) -> Result<()> {
-        let mut log = RejectLog::begin(self.world, self.run, &self.job.name)?;
+        let mut log = RejectLog::more(self.world, self.run)?;
         log.write(decision, rejects).await?;
         log.commit().await
     }
@@ -510,7 +510,8 @@ impl Sending<'_> {
         let client = world.gainsight(&job.gainsight).await?;
         let connection = world.gainsight_connection(&job.gainsight)?;
         let reporter = &*world.reporter;
-        let context = LoadContext { client: &client, ledger: &world.ledger, run, job, metadata, reporter, connection };
+        let context =
+            LoadContext { client: &client, ledger: &world.ledger, run: &run.id, job, metadata, reporter, connection };
         let self_fields: Vec<String> = job
             .target
             .derives

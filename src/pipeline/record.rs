@@ -1,4 +1,9 @@
-//! Verdicts and rejects as data: two append-only tables of the lake, `activity/verdicts` and `activity/rejects`.
+//! Verdicts and rejects as data: two tables of the lake, `activity/verdicts` and `activity/rejects`.
+//!
+//! # Promises
+//! * A run's rows are those of its last attempt, as its counters are: what an attempt had written that did not come to its
+//!   end is replaced.
+//! * Rows of other runs are never touched.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,9 +18,11 @@ use futures::TryStreamExt;
 use crate::error::Error;
 use crate::error::Result;
 use crate::land::{Commit, Lake, Mode, SnapshotWriter, TableName, Written};
+use crate::ledger::Run;
 use crate::load::Reject;
 
 use super::decide::{Decision, quoted};
+use super::source::sequence_of;
 use super::world::World;
 
 /// Connection part of the activity tables' names.
@@ -54,19 +61,24 @@ struct Log {
     schema: SchemaRef,
     run: String,
     job: String,
+    /// The run's, the same in each of its attempts.
+    sequence: i64,
+    mode: Mode,
     at: i64,
     writer: Option<SnapshotWriter>,
     ending: Vec<SpawnedTask<Result<Written>>>,
 }
 
 impl Log {
-    fn begin(world: &World, table: &str, schema: SchemaRef, run: &str, job: &str) -> Result<Self> {
+    fn begin(world: &World, table: &str, schema: SchemaRef, run: &Run) -> Result<Self> {
         Ok(Self {
             lake: world.lake.clone(),
             table: TableName::new(ACTIVITY, table)?,
             schema,
-            run: run.to_owned(),
-            job: job.to_owned(),
+            run: run.id.clone(),
+            job: run.job.clone(),
+            sequence: sequence_of(run),
+            mode: if run.attempts > 1 { Mode::Anew } else { Mode::Append },
             at: world.clock.now().timestamp_micros(),
             writer: None,
             ending: Vec::new(),
@@ -84,11 +96,15 @@ impl Log {
 
     async fn write(&mut self, columns: Vec<ArrayRef>) -> Result<()> {
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
-        let writer = match &mut self.writer {
+        self.writer()?.write(&batch, None).await
+    }
+
+    fn writer(&mut self) -> Result<&mut SnapshotWriter> {
+        let writer = match self.writer.take() {
             Some(writer) => writer,
-            None => self.writer.insert(self.lake.writer(&self.table, Arc::clone(&self.schema), self.at)?),
+            None => self.lake.writer(&self.table, Arc::clone(&self.schema), self.sequence)?,
         };
-        writer.write(&batch, None).await
+        Ok(self.writer.insert(writer))
     }
 
     /// Ends the file, if one has been begun, beside whatever comes next.
@@ -98,6 +114,10 @@ impl Log {
     }
 
     async fn commit(mut self) -> Result<()> {
+        if self.mode == Mode::Anew {
+            // No rows, too, stand in the place of those before.
+            self.writer()?;
+        }
         self.end_file();
         let mut written = Vec::with_capacity(self.ending.len());
         for ending in self.ending {
@@ -110,7 +130,7 @@ impl Log {
             table: self.table,
             schema: self.schema,
             key: None,
-            mode: Mode::Append,
+            mode: self.mode,
             written,
             application: None,
             info: Default::default(),
@@ -128,8 +148,8 @@ pub(super) struct VerdictLog {
 }
 
 impl VerdictLog {
-    pub(super) fn begin(world: &World, run: &str, job: &str) -> Result<Self> {
-        Ok(Self { log: Log::begin(world, "verdicts", verdict_schema(), run, job)?, head: Vec::new() })
+    pub(super) fn begin(world: &World, run: &Run) -> Result<Self> {
+        Ok(Self { log: Log::begin(world, "verdicts", verdict_schema(), run)?, head: Vec::new() })
     }
 
     pub(super) async fn write(&mut self, decisions: &RecordBatch) -> Result<()> {
@@ -162,8 +182,13 @@ impl VerdictLog {
 pub(super) struct RejectLog(Log);
 
 impl RejectLog {
-    pub(super) fn begin(world: &World, run: &str, job: &str) -> Result<Self> {
-        Log::begin(world, "rejects", reject_schema(), run, job).map(Self)
+    pub(super) fn begin(world: &World, run: &Run) -> Result<Self> {
+        Log::begin(world, "rejects", reject_schema(), run).map(Self)
+    }
+
+    /// For what this attempt adds to what it has committed.
+    pub(super) fn more(world: &World, run: &Run) -> Result<Self> {
+        Ok(Self(Log { mode: Mode::Append, ..Log::begin(world, "rejects", reject_schema(), run)? }))
     }
 
     /// Adds rejects, with what `decision` had been given for them.

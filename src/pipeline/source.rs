@@ -129,7 +129,7 @@ pub(super) struct Member {
 }
 
 /// The number that orders the rows of a run among those of others: when the run began, in microseconds.
-fn sequence_of(run: &Run) -> i64 {
+pub(super) fn sequence_of(run: &Run) -> i64 {
     run.started_at.timestamp_micros()
 }
 

@@ -55,6 +55,41 @@ fn killed_in_the_load_after_a_chunk_was_sent_and_before_its_answer_was_stored() 
 }
 
 #[test]
+fn killed_after_all_was_sent_before_the_outcome_was_stored() {
+    ends_the_same_after(&["run.before_outcome:2", "run.before_outcome:2"]);
+}
+
+#[test]
+fn what_a_killed_run_said_of_its_rows_is_not_told_twice() {
+    let scene = Scene::new();
+    let (rejects, verdicts) = (
+        "SELECT job, count(*) AS rows, count(DISTINCT source_id) AS ids FROM activity.rejects GROUP BY job ORDER BY job",
+        "SELECT job, count(*) AS rows, count(DISTINCT source_id) AS ids FROM activity.verdicts GROUP BY job ORDER BY job",
+    );
+    // The last job is killed when its verdicts and rejects are in the lake, and its outcome in no ledger.
+    for _ in 0..2 {
+        scene.kill_at("run.before_outcome:3", &["run", CHAIN]);
+    }
+    assert_eq!(scene.run(&["run", CHAIN]).code, 1);
+    for sql in [rejects, verdicts] {
+        let told = scene.run(&["sql", sql, "--format", "json"]);
+        assert_eq!(told.code, 0, "{}", told.stderr);
+        let told: Vec<serde_json::Value> = serde_json::from_str(&told.stdout).unwrap();
+        assert!(told.iter().any(|row| row["job"] == "company_person_sync"), "{told:?}");
+        for row in &told {
+            assert_eq!(row["rows"], row["ids"], "{row}");
+        }
+    }
+}
+
+#[test]
 fn killed_again_and_again() {
-    ends_the_same_after(&["extract.batch", "load.answered", "land.before_commit", "load.answered:3", "load.answered"]);
+    // Extracts first: those that go on beside a load are landed when it is killed, or not.
+    ends_the_same_after(&[
+        "extract.batch",
+        "land.before_commit:2",
+        "load.answered",
+        "load.answered:3",
+        "load.answered",
+    ]);
 }

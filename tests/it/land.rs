@@ -459,9 +459,22 @@ async fn every_type_survives_with_its_nulls_and_limits() {
         };
         let snapshot = shore.lake.commit(commit.clone()).await.unwrap();
         assert_eq!(shore.rows(snapshot.current().unwrap()).await, given);
+        // who writes anew replaces what it has written, and no one else's rows
+        for (sequence, mode, rows) in
+            [(2, Mode::Append, 6), (2, Mode::Anew, 6), (2, Mode::Append, 9), (2, Mode::Anew, 6)]
+        {
+            let mut writer = shore.lake.writer(&table, Arc::clone(&schema), sequence).unwrap();
+            writer.write(&given, None).await.unwrap();
+            let written = vec![writer.finish().await.unwrap()];
+            let after = shore.lake.commit(Commit { written, mode, ..commit.clone() }).await.unwrap();
+            assert_eq!(after.rows(), Some(rows), "{mode:?}");
+        }
+        let nothing = vec![shore.lake.writer(&table, Arc::clone(&schema), 2).unwrap().finish().await.unwrap()];
+        let after = shore.lake.commit(Commit { written: nothing, mode: Mode::Anew, ..commit.clone() }).await.unwrap();
+        assert_eq!(shore.rows(after.current().unwrap()).await, given);
         // an empty commit keeps the table; nothing is added
         let empty = shore.lake.commit(Commit { written: vec![], ..commit.clone() }).await.unwrap();
-        assert_eq!((empty.version(), empty.rows()), (1, Some(3)));
+        assert_eq!((empty.version(), empty.rows()), (6, Some(3)));
         // an empty table has its columns
         let name = TableName::new("activity", "empty").unwrap();
         let writer = shore.lake.writer(&name, Arc::clone(&schema), 1).unwrap();
