@@ -162,6 +162,29 @@ fn a_project_with_five_mistakes_names_all_five_and_sends_nothing() {
 }
 
 #[test]
+fn parents_are_asked_for_by_their_keys_and_else_read_with_all_that_is_new() {
+    let ended = |in_for_texts: bool| {
+        let org = OrgOptions { seed: 7, users: 40, accounts: 30, contacts: 400, ..OrgOptions::default() };
+        let scene = Scene::with(org, |options| options.switches.in_for_texts = in_for_texts);
+        let ran = scene.run(&["run", CHAIN]);
+        assert_eq!(ran.code, 1, "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains("company_person_sync: load of those whose parents are there, 2 of"),
+            "{}",
+            ran.stderr
+        );
+        let url = scene.tenant.url().join("/__sandbox/calls").unwrap();
+        let calls: BTreeMap<String, Value> = serde_json::from_str(&scene.control(url, None)).unwrap();
+        (scene.contents(), calls)
+    };
+    let ((by_keys, few), (by_time, more)) = (ended(true), ended(false));
+    assert_eq!(by_keys, by_time);
+    // A tenant that does not answer is asked once by each of the two jobs whose rows follow others.
+    let sync = |calls: &BTreeMap<String, Value>| calls["accepted"]["sync"].as_u64().unwrap();
+    assert_eq!(sync(&more), sync(&few) + 2, "{few:?} {more:?}");
+}
+
+#[test]
 fn a_wrong_name_lists_the_right_ones() {
     let scene = Scene::new();
     let ran = scene.run(&["run", "company"]);

@@ -240,7 +240,9 @@ fn test(
         "NOT IN" | "NIN" => "NOT_IN".to_owned(),
         other => other.to_owned(),
     };
-    if switches.strict_operators && !listed(kind, &operator) {
+    let of_text = !matches!(kind, Kind::Number | Kind::Currency | Kind::Percentage | Kind::Picklist);
+    let refused = !switches.in_for_texts && of_text && matches!(operator.as_str(), "IN" | "NOT_IN");
+    if refused || (switches.strict_operators && !listed(kind, &operator)) {
         return refuse(format!("{INVALID_FIELD} (operator = {operator}, name = {}).", field.name));
     }
     let values: &[Json] = match value {

@@ -193,6 +193,8 @@ pub struct Switches {
     /// Operators are refused on types for which the page does not list them (`IN` is taken on all but dates and
     /// booleans, as the page's own samples use it so). Default on.
     pub strict_operators: bool,
+    /// `IN` is taken on texts and ids; the page's lists name it for numbers only. Default on.
+    pub in_for_texts: bool,
     /// `CONTAINS`, `STARTS_WITH`, `ENDS_WITH` and `DOES_NOT_CONTAINS` ignore case. Default off.
     pub text_operators_ignore_case: bool,
     /// Item 20: the highest `offset`; none by default.
@@ -270,6 +272,7 @@ impl Default for Switches {
             read_shape: ReadShape::Records,
             default_query_limit: 5000,
             strict_operators: true,
+            in_for_texts: true,
             text_operators_ignore_case: false,
             max_offset: None,
             parentheses: true,
