@@ -34,7 +34,7 @@ pub(super) fn jobs_batch(jobs: &[JobReport], format: Format) -> Result<RecordBat
         _ => job.run.clone(),
     };
     let seconds = Float64Array::from_iter_values(jobs.iter().map(|job| (job.seconds * 100.0).round() / 100.0));
-    batch(vec![
+    let mut columns = vec![
         ("job", texts(jobs, |job| Some(job.job.clone()))),
         ("status", texts(jobs, |job| Some(job.status.to_string()))),
         ("extracted", numbers(jobs, |job| job.counters.extracted)),
@@ -47,7 +47,11 @@ pub(super) fn jobs_batch(jobs: &[JobReport], format: Format) -> Result<RecordBat
         ("calls", texts(jobs, |job| Some(calls(job)))),
         ("seconds", Arc::new(seconds)),
         ("run", texts(jobs, |job| Some(run(job)))),
-    ])
+    ];
+    if format != Format::Table {
+        columns.push(("error", texts(jobs, |job| job.error.clone())));
+    }
+    batch(columns)
 }
 
 fn calls(job: &JobReport) -> String {

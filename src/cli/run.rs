@@ -6,7 +6,7 @@ use crate::config::job::Job;
 use crate::error::Error;
 use crate::error::Result;
 use crate::ledger::RunStatus;
-use crate::pipeline::{JobReport, RunOptions, World, run_chain, run_job};
+use crate::pipeline::{ChainReport, JobReport, RunOptions, World, run_chain, run_job};
 
 use super::output::{self, Format};
 use super::progress::count;
@@ -29,10 +29,20 @@ pub(super) struct RunArguments {
 pub(super) async fn run(shared: Shared, arguments: RunArguments) -> Result<Outcome> {
     let world = shared.world().await?;
     let options = RunOptions { full: arguments.full, land_only: arguments.land_only };
-    let jobs = execute(&world, &arguments.name, &options).await?;
+    let ChainReport { jobs, skipped, failures } = execute(&world, &arguments.name, &options).await?;
     output::rows(shared.format, &[report::jobs_batch(&jobs, shared.format)?])?;
     if shared.format == Format::Table && !shared.quiet {
         explain(&jobs);
+    }
+    for (job, reason) in skipped {
+        output::tell(&format!("{job}: skipped, as {reason}"));
+    }
+    // The first is what the program ends with.
+    let mut failures = failures.into_iter().map(|(job, error)| error.context("job", job));
+    let first = failures.next();
+    failures.for_each(|error| output::complain(&error.render()));
+    if let Some(error) = first {
+        return Err(error);
     }
     if arguments.land_only && jobs.iter().all(|job| job.status == RunStatus::Cancelled) {
         return Ok(Outcome::Done);
@@ -41,15 +51,15 @@ pub(super) async fn run(shared: Shared, arguments: RunArguments) -> Result<Outco
 }
 
 /// Runs what `name` says; a chain wins nothing over a job, since `check` keeps their names apart.
-pub(super) async fn execute(world: &World, name: &str, options: &RunOptions) -> Result<Vec<JobReport>> {
+pub(super) async fn execute(world: &World, name: &str, options: &RunOptions) -> Result<ChainReport> {
     if let Some(chain) = world.project.chains.get(name) {
-        return Ok(run_chain(world, chain, options).await?.jobs);
+        return run_chain(world, chain, options).await;
     }
-    let mut reports = Vec::new();
+    let mut ran = ChainReport::default();
     for job in named(world, name)? {
-        reports.push(run_job(world, job, options).await?);
+        ran.jobs.push(run_job(world, job, options).await?);
     }
-    Ok(reports)
+    Ok(ran)
 }
 
 /// The jobs that `name` means: a chain's, in their order, or the one.
@@ -78,7 +88,8 @@ fn explain(jobs: &[JobReport]) {
             job.run
         ));
     }
-    for job in jobs.iter().filter(|job| job.counters.extracted == 0 && job.counters.retried == 0) {
+    let idle = |job: &&JobReport| job.error.is_none() && job.counters.extracted == 0 && job.counters.retried == 0;
+    for job in jobs.iter().filter(idle) {
         output::tell(&format!("{}: Salesforce had no new or changed rows", job.job));
     }
 }

@@ -37,7 +37,8 @@ pub async fn run_chain(world: &World, chain: &Chain, options: &RunOptions) -> Re
     let members: Vec<_> = (1..=jobs.len() as u32)
         .map(|order| Member { run: ChainRun { id: id.clone(), name: chain.name.clone(), order }, until })
         .collect();
-    alive(world, &leases, run_members(world, chain, &jobs, &leases, &members, options)).await
+    let running = async { Ok(run_members(world, chain, &jobs, &leases, &members, options).await) };
+    alive(world, &leases, running).await
 }
 
 async fn run_members(
@@ -47,15 +48,20 @@ async fn run_members(
     leases: &[Lease],
     members: &[Member],
     options: &RunOptions,
-) -> Result<ChainReport> {
-    let id = members.first().map(|member| member.run.id.clone()).unwrap_or_default();
+) -> ChainReport {
     let fate = Mutex::new(Fate::default());
     // What one extract needs of this machine is bounded, and they are few; a third that is landed would gain nothing.
     let (ahead, mut landed) = mpsc::channel(1);
     let landing = async {
         for ((job, lease), member) in jobs.iter().zip(leases).zip(members) {
-            let skipped = lock(&fate).must_skip(chain, job).is_some();
+            let skipped = {
+                let fate = lock(&fate);
+                fate.must_skip(chain, job, &fate.not_landed).is_some()
+            };
             let landed = if skipped { None } else { Some(land_source(world, job, lease, Some(member), options).await) };
+            if !matches!(landed, Some(Ok(_))) {
+                lock(&fate).not_landed.push(job.name.clone());
+            }
             if ahead.send(landed).await.is_err() {
                 break;
             }
@@ -65,7 +71,7 @@ async fn run_members(
         let mut done = Vec::new();
         for (job, lease) in jobs.iter().zip(leases) {
             let landed = landed.recv().await.flatten();
-            let reason = lock(&fate).must_skip(chain, job);
+            let reason = lock(&fate).must_skip(chain, job, &[]);
             if let Some(reason) = reason {
                 lock(&fate).skipped.push((job.name.clone(), reason));
                 continue;
@@ -80,24 +86,23 @@ async fn run_members(
                 Ok(report) => done.push(report),
                 Err(error) => {
                     done.push(failure(job, &error));
-                    lock(&fate).failed.push((job.name.clone(), error));
+                    lock(&fate).failures.push((job.name.clone(), error));
                 }
             }
         }
         done
     };
     let ((), done) = futures::join!(landing, loading);
-    let Fate { failed, skipped } = fate.into_inner().unwrap_or_else(PoisonError::into_inner);
-    match failed.into_iter().next() {
-        Some((_, error)) if chain.on_failure == OnFailure::Stop => Err(error),
-        _ => Ok(ChainReport { id, chain: chain.name.clone(), jobs: done, skipped }),
-    }
+    let Fate { failures, skipped, .. } = fate.into_inner().unwrap_or_else(PoisonError::into_inner);
+    ChainReport { jobs: done, skipped, failures }
 }
 
 /// What did not come to its end.
 #[derive(Debug, Default)]
 struct Fate {
-    failed: Vec<(String, Error)>,
+    failures: Vec<(String, Error)>,
+    /// Members whose extract failed or was left out, known before it is their turn.
+    not_landed: Vec<String>,
     /// With the reason.
     skipped: Vec<(String, String)>,
 }
@@ -116,26 +121,25 @@ fn failure(job: &Job, error: &Error) -> JobReport {
         seconds: 0.0,
         rejects: Default::default(),
         full: false,
-        error: Some(error.render()),
+        error: Some(error.to_string()),
     }
 }
 
 impl Fate {
-    /// Why a member does not run after what failed before it.
-    fn must_skip(&self, chain: &Chain, job: &Job) -> Option<String> {
-        let (first, _) = self.failed.first()?;
+    /// Why a member does not run after what failed before it; `also` failed too.
+    fn must_skip(&self, chain: &Chain, job: &Job, also: &[String]) -> Option<String> {
+        let mut failed = self.failures.iter().map(|(name, _)| name).chain(also);
+        let depends_on = |name: &&String| job.depends_on.contains(name);
         match chain.on_failure {
-            OnFailure::Stop => Some(format!("`{first}` failed and the chain stops at a failure")),
+            OnFailure::Stop => failed.next().map(|first| format!("`{first}` failed and the chain stops at a failure")),
             OnFailure::Continue => None,
-            OnFailure::SkipDependents => self
-                .failed
-                .iter()
-                .find(|(name, _)| job.depends_on.contains(name))
-                .map(|(name, _)| format!("it depends on `{name}`, which failed"))
-                .or_else(|| {
-                    let (name, _) = self.skipped.iter().find(|(name, _)| job.depends_on.contains(name))?;
+            OnFailure::SkipDependents => {
+                let failed = failed.find(depends_on).map(|name| format!("it depends on `{name}`, which failed"));
+                failed.or_else(|| {
+                    let name = self.skipped.iter().map(|(name, _)| name).find(depends_on)?;
                     Some(format!("it depends on `{name}`, which was skipped"))
-                }),
+                })
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::error::Error;
 use crate::ledger::{Counters, RunStatus};
 use crate::telemetry::CallCounts;
 
@@ -28,22 +29,13 @@ pub struct JobReport {
     pub error: Option<String>,
 }
 
-/// A chain's run: its members in order.
-#[derive(Debug, Clone)]
+/// A chain's run.
+#[derive(Debug, Default)]
 pub struct ChainReport {
-    /// The chain run's id.
-    pub id: String,
-    /// The chain's name.
-    pub chain: String,
-    /// Members that ran, in order.
+    /// Members that ran or failed, in order.
     pub jobs: Vec<JobReport>,
     /// Members that did not run, with the reason.
     pub skipped: Vec<(String, String)>,
-}
-
-impl ChainReport {
-    /// Whether every member ran and no row was rejected.
-    pub fn is_clean(&self) -> bool {
-        self.skipped.is_empty() && self.jobs.iter().all(|job| job.status == RunStatus::Success)
-    }
+    /// What stopped members, by their names.
+    pub failures: Vec<(String, Error)>,
 }

@@ -162,6 +162,57 @@ fn a_project_with_five_mistakes_names_all_five_and_sends_nothing() {
 }
 
 #[test]
+fn a_chain_does_with_a_failure_what_it_says_and_the_next_run_makes_up_for_it() {
+    let undisturbed = Scene::new();
+    assert_eq!(undisturbed.run(&["run", CHAIN]).code, 1);
+    let wanted = undisturbed.contents();
+    let order = serde_json::json!({
+        "method": "GET", "path": "/services/data/*/sobjects/Account/describe", "times": null,
+        "what": { "answer": { "status": 403, "body": "[{\"errorCode\":\"INSUFFICIENT_ACCESS\",\"message\":\"no\"}]" } },
+    });
+    for (policy, skipped) in [
+        ("stop", Some("company_person_sync: skipped, as `company_sync` failed and the chain stops at a failure")),
+        ("continue", None),
+        ("skip_dependents", Some("company_person_sync: skipped, as it depends on `company_sync`, which failed")),
+    ] {
+        let scene = Scene::new();
+        let file = scene.path().join("sf2gs.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let changed = text.replace("on_failure = \"stop\"", &format!("on_failure = \"{policy}\""));
+        assert!(policy == "stop" || changed != text);
+        std::fs::write(&file, changed).unwrap();
+        let faults = url::Url::parse(scene.org.url()).unwrap().join("/__sandbox/faults").unwrap();
+        scene.control(faults.clone(), Some(order.clone()));
+
+        let ran = scene.run(&["run", CHAIN, "--format", "json"]);
+        assert_eq!(ran.code, 3, "{}", ran.stderr);
+        assert!(ran.stderr.contains("error: Salesforce did not describe an object: no"), "{}", ran.stderr);
+        let jobs = json(&ran.stdout);
+        let status = |at: usize| (jobs[at]["job"].as_str().unwrap(), jobs[at]["status"].as_str().unwrap());
+        assert_eq!([status(0), status(1)], [("user_sync", "success"), ("company_sync", "failed")], "{policy}");
+        assert!(jobs[1]["error"].as_str().unwrap().contains("describe"), "{}", jobs[1]);
+        match skipped {
+            // Not even read.
+            Some(words) => {
+                assert!(ran.stderr.contains(words), "{}", ran.stderr);
+                assert!(jobs.len() == 2 && !ran.stderr.contains("of Contact landed"), "{}", ran.stderr);
+            }
+            None => assert_eq!(status(2), ("company_person_sync", "partial_success")),
+        }
+        assert_eq!((scene.dump("gsuser").len(), scene.dump("company").len()), (undisturbed.dump("gsuser").len(), 0));
+
+        let armed: Vec<Value> = json(&scene.control(faults.clone(), None));
+        let fault = faults.join(&format!("faults/{}", armed[0]["id"])).unwrap();
+        scene.block_on(async {
+            reqwest::Client::builder().no_proxy().build().unwrap().delete(fault).send().await.unwrap()
+        });
+        let again = scene.run(&["run", CHAIN]);
+        assert_eq!(again.code, 1, "{}", again.stderr);
+        assert_eq!(scene.contents(), wanted, "{policy}");
+    }
+}
+
+#[test]
 fn parents_are_asked_for_by_their_keys_and_else_read_with_all_that_is_new() {
     let ended = |in_for_texts: bool| {
         let org = OrgOptions { seed: 7, users: 40, accounts: 30, contacts: 400, ..OrgOptions::default() };

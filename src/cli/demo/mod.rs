@@ -68,7 +68,7 @@ pub(super) async fn demo(shared: Shared, arguments: DemoArguments) -> Result<Out
     let planted = changes::planted(&org).await?;
 
     say("1. The chain from an empty tenant")?;
-    let first = run::execute(&world, CHAIN, &RunOptions::default()).await?;
+    let first = chain(&world).await?;
     show(&shared, &first)?;
     let expected_first = expect::first_run(&org, &planted).await?;
     let mut wrong = expect::check_run(&world, &first, &expected_first).await?;
@@ -81,7 +81,7 @@ pub(super) async fn demo(shared: Shared, arguments: DemoArguments) -> Result<Out
     for line in edits.lines() {
         say(&format!("   {line}"))?;
     }
-    let second = run::execute(&world, CHAIN, &RunOptions::default()).await?;
+    let second = chain(&world).await?;
     show(&shared, &second)?;
     wrong.extend(expect::check_run(&world, &second, &edits.expected()).await?);
 
@@ -103,6 +103,15 @@ pub(super) async fn demo(shared: Shared, arguments: DemoArguments) -> Result<Out
         lake = folder.join(".sf2gs/lake").display(),
     ))?;
     Ok(Outcome::Done)
+}
+
+/// Runs the chain; the demo ends with its first failure.
+async fn chain(world: &World) -> Result<Vec<JobReport>> {
+    let ran = run::execute(world, CHAIN, &RunOptions::default()).await?;
+    match ran.failures.into_iter().next() {
+        Some((_, error)) => Err(error),
+        None => Ok(ran.jobs),
+    }
 }
 
 fn show(shared: &Shared, jobs: &[JobReport]) -> Result<()> {
