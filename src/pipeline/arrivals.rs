@@ -251,8 +251,9 @@ impl Arrivals {
         Ok(())
     }
 
-    /// The first parts of the keys to ask for, and the field that has them, if that takes fewer calls than to read the `rows` that are there
-    /// at least: the tenant is asked by whole seconds, so after a quick round what came before it is read once more.
+    /// The first parts of the keys to ask for, and the field that has them, if that takes no more calls than to read the
+    /// `rows` that are there at least: the tenant is asked by whole seconds, so after a quick round what came before it is
+    /// read once more.
     fn few_keys(&self, object: &str, rows: u64, asked: Asked<'_>) -> Result<Option<(String, BTreeSet<String>)>> {
         let (batches, kinds): (_, &[&str]) = match asked {
             Asked::All => return Ok(None),
