@@ -38,7 +38,7 @@ pub(super) async fn run(shared: Shared, arguments: RunArguments) -> Result<Outco
         output::tell(&format!("{job}: skipped, as {reason}"));
     }
     // The first is what the program ends with.
-    let mut failures = failures.into_iter().map(|(job, error)| error.context("job", job));
+    let mut failures = failures.into_iter().map(|(_, error)| error);
     let first = failures.next();
     failures.for_each(|error| output::complain(&error.render()));
     if let Some(error) = first {

@@ -79,7 +79,8 @@ async fn run_members(
             let outcome = match landed {
                 Some(Ok(landed)) if options.land_only => stop_after_landing(world, job, lease, landed),
                 Some(Ok(landed)) => load_source(world, job, lease, landed).await,
-                Some(Err(error)) => Err(error),
+                // A load says itself whose it is.
+                Some(Err(error)) => Err(error.context("member", job.name.clone())),
                 None => Err(Error::bug("a member of a chain was not landed")),
             };
             match outcome {

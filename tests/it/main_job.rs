@@ -187,6 +187,7 @@ fn a_chain_does_with_a_failure_what_it_says_and_the_next_run_makes_up_for_it() {
         let ran = scene.run(&["run", CHAIN, "--format", "json"]);
         assert_eq!(ran.code, 3, "{}", ran.stderr);
         assert!(ran.stderr.contains("error: Salesforce did not describe an object: no"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("member: company_sync"), "{}", ran.stderr);
         let jobs = json(&ran.stdout);
         let status = |at: usize| (jobs[at]["job"].as_str().unwrap(), jobs[at]["status"].as_str().unwrap());
         assert_eq!([status(0), status(1)], [("user_sync", "success"), ("company_sync", "failed")], "{policy}");
