@@ -22,7 +22,9 @@ use bytes::Bytes;
 use datafusion::common::HashSet;
 use datafusion::common::hash_utils::RandomState;
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowColumnChunk;
 use parquet::arrow::arrow_writer::ArrowColumnWriter;
+use parquet::arrow::arrow_writer::ArrowLeafColumn;
 use parquet::arrow::arrow_writer::ArrowRowGroupWriterFactory;
 use parquet::arrow::arrow_writer::compute_leaves;
 use parquet::basic::Compression;
@@ -37,6 +39,10 @@ use parquet::schema::types::ColumnPath;
 
 use crate::error::Error;
 use crate::error::Result;
+use crate::land::texts::PAGE_BYTES;
+use crate::land::texts::TextChunk;
+use crate::land::texts::TextOptions;
+use crate::land::texts::TextWriter;
 use crate::land::types::NUMBER_PREFIX;
 
 /// What pages are compressed for.
@@ -59,10 +65,6 @@ impl Codec {
         }
     }
 }
-
-/// Bytes of a page before it is compressed: small enough to stay in a core's own cache from then until it is written, and
-/// again from when it is read until its values are taken out.
-const PAGE_BYTES: usize = 64 << 10;
 
 /// Rows of a page where rows are looked for by their numbers: of most pages nothing is wanted then, and they are skipped.
 const PAGE_ROWS: usize = 256;
@@ -103,7 +105,7 @@ pub(crate) struct FileEncoder {
     leaves: Vec<usize>,
     writer: SerializedFileWriter<Vec<u8>>,
     factory: ArrowRowGroupWriterFactory,
-    columns: Vec<ArrowColumnWriter>,
+    columns: Vec<Column>,
     group_rows: usize,
     groups: usize,
     threads: usize,
@@ -122,7 +124,7 @@ impl FileEncoder {
         for leaf in 0..writer.schema_descr().num_columns() {
             leaves[writer.schema_descr().get_column_root_idx(leaf)] += 1;
         }
-        let columns = factory.create_column_writers(0).map_err(failed)?;
+        let columns = columns(&writer, &factory, 0)?;
         Ok(Self {
             schema: Arc::clone(schema),
             leaves,
@@ -150,8 +152,12 @@ impl FileEncoder {
         work.sort_unstable_by_key(|(weight, ..)| *weight);
         let schema = &self.schema;
         share(work, self.threads, |(_, field, writers)| {
-            for batch in slab {
-                let levels = compute_leaves(schema.field(field), batch.column(field))?;
+            for column in slab.iter().map(|batch| batch.column(field)) {
+                if let ([Column::Texts(writer)], Some(texts)) = (&mut *writers, column.as_string_opt()) {
+                    writer.write(texts)?;
+                    continue;
+                }
+                let levels = compute_leaves(schema.field(field), column)?;
                 for (writer, leaf) in writers.iter_mut().zip(&levels) {
                     writer.write(leaf)?;
                 }
@@ -159,7 +165,7 @@ impl FileEncoder {
             Ok(())
         })?;
         self.group_rows += slab.iter().map(RecordBatch::num_rows).sum::<usize>();
-        let held: usize = self.columns.iter().map(ArrowColumnWriter::memory_size).sum();
+        let held: usize = self.columns.iter().map(Column::memory_size).sum();
         let full = self.group_rows >= self.limits.group_rows || held >= self.limits.group_bytes;
         if full { self.end_group() } else { Ok(Bytes::new()) }
     }
@@ -181,10 +187,10 @@ impl FileEncoder {
     fn end_group(&mut self) -> Result<Bytes> {
         self.groups += 1;
         self.group_rows = 0;
-        let next = self.factory.create_column_writers(self.groups).map_err(failed)?;
+        let next = columns(&self.writer, &self.factory, self.groups)?;
         let full = std::mem::replace(&mut self.columns, next);
         let chunks = Mutex::new(full.iter().map(|_| None).collect::<Vec<_>>());
-        share(full.into_iter().enumerate().collect(), self.threads, |(index, writer): (usize, ArrowColumnWriter)| {
+        share(full.into_iter().enumerate().collect(), self.threads, |(index, writer): (usize, Column)| {
             let chunk = writer.close()?;
             let mut chunks = chunks.lock().map_err(|_| ParquetError::General("an encoder thread died".to_owned()))?;
             chunks[index] = Some(chunk);
@@ -192,16 +198,90 @@ impl FileEncoder {
         })?;
         let chunks = chunks.into_inner().map_err(|_| Error::bug("an encoder thread died"))?;
         // The pages move from the chunks into these bytes one chunk at a time; growing by doubling would hold them twice.
-        let size: u64 = chunks.iter().flatten().map(|chunk| chunk.close().bytes_written).sum();
+        let size: u64 = chunks.iter().flatten().map(Chunk::size).sum();
         self.writer.inner_mut().reserve_exact(usize::try_from(size).unwrap_or(0));
         let mut group = self.writer.next_row_group().map_err(failed)?;
         for chunk in chunks.into_iter().flatten() {
-            chunk.append_to_row_group(&mut group).map_err(failed)?;
+            match chunk {
+                Chunk::Any(chunk) => chunk.append_to_row_group(&mut group),
+                Chunk::Texts(chunk) => group.append_column(&chunk.bytes, chunk.close),
+            }
+            .map_err(failed)?;
         }
         group.close().map_err(failed)?;
         self.writer.flush().map_err(|error| failed(error.into()))?;
         Ok(std::mem::take(self.writer.inner_mut()).into())
     }
+}
+
+/// A column of a row group being written.
+enum Column {
+    Any(Box<ArrowColumnWriter>),
+    Texts(Box<TextWriter>),
+}
+
+/// A column of a row group, whole.
+enum Chunk {
+    Any(ArrowColumnChunk),
+    Texts(TextChunk),
+}
+
+impl Column {
+    fn write(&mut self, leaf: &ArrowLeafColumn) -> std::result::Result<(), ParquetError> {
+        match self {
+            Self::Any(writer) => writer.write(leaf),
+            Self::Texts(_) => Err(ParquetError::General("a column of texts holds something else".to_owned())),
+        }
+    }
+
+    fn memory_size(&self) -> usize {
+        match self {
+            Self::Any(writer) => writer.memory_size(),
+            Self::Texts(writer) => writer.memory_size(),
+        }
+    }
+
+    fn close(self) -> std::result::Result<Chunk, ParquetError> {
+        Ok(match self {
+            Self::Any(writer) => Chunk::Any(writer.close()?),
+            Self::Texts(writer) => Chunk::Texts(writer.close()?),
+        })
+    }
+}
+
+impl Chunk {
+    fn size(&self) -> u64 {
+        match self {
+            Self::Any(chunk) => chunk.close().bytes_written,
+            Self::Texts(chunk) => chunk.close.bytes_written,
+        }
+    }
+}
+
+/// The columns of the next row group.
+fn columns(
+    writer: &SerializedFileWriter<Vec<u8>>,
+    factory: &ArrowRowGroupWriterFactory,
+    group: usize,
+) -> Result<Vec<Column>> {
+    let all = factory.create_column_writers(group).map_err(failed)?.into_iter();
+    let described = writer.schema_descr().columns().iter();
+    let columns = all.zip(described).map(|(any, column)| match text_options(writer.properties(), column.path()) {
+        Some(options) => Column::Texts(Box::new(TextWriter::new(Arc::clone(column), options))),
+        None => Column::Any(Box::new(any)),
+    });
+    Ok(columns.collect())
+}
+
+/// How a column is written whose texts are to stand behind their lengths.
+fn text_options(properties: &WriterProperties, path: &ColumnPath) -> Option<TextOptions> {
+    let lengths_first = properties.encoding(path) == Some(Encoding::DELTA_LENGTH_BYTE_ARRAY);
+    lengths_first.then(|| TextOptions {
+        dictionary: properties.dictionary_enabled(path),
+        compressed: properties.compression(path) != Compression::UNCOMPRESSED,
+        statistics: properties.statistics_enabled(path) != EnabledStatistics::None,
+        page_rows: properties.data_page_row_count_limit(),
+    })
 }
 
 /// Runs `each` on all of `work`, taken from the end, by at most `threads` threads.
@@ -276,9 +356,9 @@ fn properties(schema: &SchemaRef, first: &[RecordBatch], threads: usize, codec: 
         if !look.repeated {
             builder = builder.set_column_dictionary_enabled(path.clone(), false);
         }
-        if codec == Codec::Quick && *field.data_type() == DataType::Utf8 && !look.repeated {
+        if codec == Codec::Quick && *field.data_type() == DataType::Utf8 {
             builder = builder.set_column_encoding(path.clone(), Encoding::DELTA_LENGTH_BYTE_ARRAY);
-            if !look.halved {
+            if !look.repeated && !look.halved {
                 builder = builder.set_column_compression(path.clone(), Compression::UNCOMPRESSED);
             }
         }

@@ -21,6 +21,7 @@ mod name;
 mod scan;
 mod snapshot;
 mod store;
+mod texts;
 mod types;
 mod writer;
 
