@@ -25,12 +25,22 @@ pub fn sf_id18(id: &str) -> Option<Cow<'_, str>> {
             long.extend(suffix(bytes).map(char::from));
             Some(Cow::Owned(long))
         }
-        18 => (bytes[15..] == suffix(&bytes[..15])).then_some(Cow::Borrowed(id)),
+        18 => is_id18(bytes).then_some(Cow::Borrowed(id)),
         _ => None,
     }
 }
 
+/// Whether the text is an id of 18 characters, as [`sf_id18`] gives it.
+#[inline]
+pub fn is_id18(text: &[u8]) -> bool {
+    let Ok(id) = <&[u8; 18]>::try_from(text) else { return false };
+    let (first, last) = (id.first_chunk().unwrap_or(&[0; 8]), id[..15].last_chunk().unwrap_or(&[0; 8]));
+    // What `suffix` gives are letters and digits.
+    alphanumeric(*first) && alphanumeric(*last) && id[15..] == suffix(&id[..15])
+}
+
 /// The last 3 characters of an id with these first 15. Shorter text is read as if small letters followed.
+#[inline]
 pub fn suffix(id15: &[u8]) -> [u8; 3] {
     let mut whole = [b'a'; 15];
     let id: &[u8; 15] = match id15.first_chunk() {
@@ -45,17 +55,28 @@ pub fn suffix(id15: &[u8]) -> [u8; 3] {
     [SUFFIX[capitals & 31], SUFFIX[capitals >> 5 & 31], SUFFIX[capitals >> 10 & 31]]
 }
 
-/// Which of eight characters are `A`–`Z`, bit k for character k. All eight are looked at in one word.
+/// Which of eight characters are `A`–`Z`, bit k for character k.
 fn capitals(eight: [u8; 8]) -> u8 {
-    const EACH: u64 = u64::from_ne_bytes([1; 8]);
-    let word = u64::from_le_bytes(eight);
-    let low = word & (EACH * 0x7f);
-    // The high bit of each byte: whether it is at least `A`, and whether it is above `Z`.
-    let from_a = low + EACH * u64::from(0x80 - b'A');
-    let above_z = low + EACH * u64::from(0x80 - b'Z' - 1);
-    let found = (from_a & !above_z & !word) >> 7 & EACH;
     // Byte k holds its bit 8k places up; the product brings it to place 56 + k.
-    (found.wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8
+    ((between(eight, b'A', b'Z', 0) >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8
+}
+
+/// Whether eight characters are letters and digits.
+fn alphanumeric(eight: [u8; 8]) -> bool {
+    const SMALL: u8 = b'a' ^ b'A';
+    (between(eight, b'0', b'9', 0) | between(eight, b'a', b'z', SMALL)) == EACH << 7
+}
+
+const EACH: u64 = u64::from_ne_bytes([1; 8]);
+
+/// The high bit of each of eight characters: whether it lies between two others, with the bits of `set` set. All eight are
+/// looked at in one word.
+fn between(eight: [u8; 8], least: u8, greatest: u8, set: u8) -> u64 {
+    let word = u64::from_le_bytes(eight);
+    let low = word & (EACH * 0x7f) | EACH * u64::from(set);
+    let from_least = low + EACH * u64::from(0x80 - least);
+    let above_greatest = low + EACH * u64::from(0x80 - greatest - 1);
+    from_least & !above_greatest & !word & EACH << 7
 }
 
 #[cfg(test)]
@@ -101,6 +122,17 @@ mod tests {
                 SUFFIX[capitals.map(|(place, _)| 1_usize << place).sum::<usize>()]
             };
             prop_assert_eq!(suffix(&id), [letter(&id[..5]), letter(&id[5..10]), letter(&id[10..])]);
+        }
+
+        #[test]
+        fn an_id_of_18_characters_is_letters_and_digits_with_their_suffix(
+            id in prop::collection::vec(prop_oneof![9 => prop::char::ranges(vec!['0'..='9', 'A'..='Z', 'a'..='z'].into()).prop_map(|letter| letter as u8), 1 => any::<u8>()], 15),
+            other in any::<Option<[u8; 3]>>(),
+        ) {
+            let right = other.is_none_or(|other| other == suffix(&id)) && id.iter().all(u8::is_ascii_alphanumeric);
+            let whole = [id.as_slice(), &other.unwrap_or(suffix(&id))].concat();
+            prop_assert_eq!(is_id18(&whole), right);
+            prop_assert!(!is_id18(&whole[..17]));
         }
     }
 }

@@ -7,8 +7,8 @@
 use std::borrow::Cow;
 
 use crate::config::ids::sf_id18;
-use crate::config::ids::suffix;
 
+pub(super) use crate::config::ids::is_id18;
 pub(super) use crate::extract::instants::day;
 pub(super) use crate::extract::instants::instant;
 
@@ -21,13 +21,6 @@ pub(super) fn boolean(text: &[u8]) -> Option<bool> {
         other if other.eq_ignore_ascii_case(b"false") => Some(false),
         _ => None,
     }
-}
-
-/// Whether the text is an id of 18 characters.
-#[inline]
-pub(super) fn is_id18(text: &[u8]) -> bool {
-    let Ok(id) = <&[u8; 18]>::try_from(text) else { return false };
-    id.iter().fold(true, |good, byte| good & byte.is_ascii_alphanumeric()) && id[15..] == suffix(&id[..15])
 }
 
 /// An id with 18 characters.

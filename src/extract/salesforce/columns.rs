@@ -66,45 +66,45 @@ enum Ids {
     Any,
 }
 
-/// The characters of an id as it is stored.
-const ID_LENGTH: usize = 18;
-
 /// The buffers of a text column.
 struct Texts {
-    /// Longer than what is in use: the rest is room.
     bytes: Vec<u8>,
-    used: usize,
     offsets: Vec<i32>,
 }
 
-/// Cells up to this long are copied with what follows them: a copy of one length takes a fraction of the time of one of
-/// just the right length, and the next cell overwrites what was too much.
+/// Cells up to this long are copied with what follows them, which is then cut off: a copy of one length takes a fraction
+/// of the time of one of just the right length.
 const WIDE: usize = 32;
 
 impl Texts {
     fn with_capacity(rows: usize, bytes: usize) -> Self {
         let mut offsets = Vec::with_capacity(rows + 1);
         offsets.push(0);
-        Self { bytes: Vec::with_capacity(bytes), used: 0, offsets }
+        Self { bytes: Vec::with_capacity(bytes), offsets }
     }
 
     /// `None` when the column would be larger than its offsets can say.
     fn push(&mut self, cell: &[u8]) -> Option<()> {
-        self.make_room(self.used, cell.len());
-        self.bytes[self.used..self.used + cell.len()].copy_from_slice(cell);
-        self.used += cell.len();
-        self.offsets.push(i32::try_from(self.used).ok()?);
+        self.bytes.extend_from_slice(cell);
+        self.end()
+    }
+
+    /// Ends a cell.
+    #[inline]
+    fn end(&mut self) -> Option<()> {
+        self.offsets.push(i32::try_from(self.bytes.len()).ok()?);
         Some(())
     }
 
-    /// Makes room for so many bytes and a wide copy behind the first `used`.
+    /// Adds a cell that begins at `start` if it is no longer than `N` bytes and so many follow.
     #[inline]
-    fn make_room(&mut self, used: usize, more: usize) {
-        let needed = used + more + 2 * WIDE;
-        if self.bytes.len() < needed {
-            self.bytes.reserve(needed - self.bytes.len());
-            self.bytes.resize(self.bytes.capacity(), 0);
-        }
+    fn push_wide<const N: usize>(&mut self, bytes: &[u8], start: usize, length: usize) -> bool {
+        let Some(wide) = bytes.get(start..).and_then(<[u8]>::first_chunk::<N>).filter(|_| length <= N) else {
+            return false;
+        };
+        self.bytes.extend_from_slice(wide);
+        self.bytes.truncate(self.bytes.len() - N + length);
+        true
     }
 
     /// Adds cells of `bytes`. Gives whether any is empty, or the number of the first that is not taken.
@@ -116,46 +116,34 @@ impl Texts {
     }
 
     fn push_as<const ANY: bool>(&mut self, bytes: &[u8], cells: ColumnSpans<'_>, ids: Ids) -> Result<bool, usize> {
-        let (mut at, mut any_empty) = (self.used, false);
+        let mut any_empty = false;
         let mut scratch = Vec::new();
+        self.offsets.reserve(cells.rows());
         for (row, span) in cells.iter().enumerate() {
             let (start, end) = (span.start(), span.end());
             let length = end - start;
             any_empty |= length == 0;
-            self.make_room(at, length.max(ID_LENGTH));
             let as_it_is = !span.doubled() && (ANY || cells::is_id18(&bytes[start..end]));
-            if as_it_is
-                && length <= WIDE
-                && let Some(wide) = bytes.get(start..start + WIDE)
-            {
-                self.bytes[at..at + WIDE].copy_from_slice(wide);
-                at += length;
-            } else if as_it_is
-                && length <= 2 * WIDE
-                && let Some(wide) = bytes.get(start..start + 2 * WIDE)
-            {
-                self.bytes[at..at + 2 * WIDE].copy_from_slice(wide);
-                at += length;
-            } else {
+            let copied = as_it_is
+                && (self.push_wide::<WIDE>(bytes, start, length)
+                    || self.push_wide::<{ 2 * WIDE }>(bytes, start, length));
+            if !copied {
                 let cell = split::cell(bytes, span, &mut scratch);
                 let id = if ANY || cell.is_empty() { None } else { cells::id(cell) };
                 if ids == Ids::Only && id.is_none() {
                     return Err(row);
                 }
-                let cell = id.as_deref().unwrap_or(cell);
-                self.bytes[at..at + cell.len()].copy_from_slice(cell);
-                at += cell.len();
+                self.bytes.extend_from_slice(id.as_deref().unwrap_or(cell));
             }
-            self.offsets.push(i32::try_from(at).map_err(|_| row)?);
+            self.end().ok_or(row)?;
         }
-        self.used = at;
         Ok(any_empty)
     }
 
     /// Takes the bytes and offsets, and makes room for as many.
     fn take(&mut self) -> (Vec<u8>, Vec<i32>) {
-        self.bytes.truncate(self.used);
-        let next = Self::with_capacity(self.offsets.len(), self.used + self.used / 8 + 2 * WIDE);
+        let used = self.bytes.len();
+        let next = Self::with_capacity(self.offsets.len(), used + used / 8 + 2 * WIDE);
         let Self { bytes, offsets, .. } = std::mem::replace(self, next);
         (bytes, offsets)
     }
