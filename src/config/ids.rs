@@ -73,7 +73,7 @@ const EACH: u64 = u64::from_ne_bytes([1; 8]);
 /// looked at in one word.
 fn between(eight: [u8; 8], least: u8, greatest: u8, set: u8) -> u64 {
     let word = u64::from_le_bytes(eight);
-    let low = word & (EACH * 0x7f) | EACH * u64::from(set);
+    let low = (word & (EACH * 0x7f)) | (EACH * u64::from(set));
     let from_least = low + EACH * u64::from(0x80 - least);
     let above_greatest = low + EACH * u64::from(0x80 - greatest - 1);
     from_least & !above_greatest & !word & EACH << 7

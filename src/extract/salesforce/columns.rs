@@ -123,7 +123,8 @@ impl Texts {
             let (start, end) = (span.start(), span.end());
             let length = end - start;
             any_empty |= length == 0;
-            let as_it_is = !span.doubled() && (ANY || cells::is_id18(&bytes[start..end]));
+            let nothing = length == 0 && ids == Ids::Made;
+            let as_it_is = !span.doubled() && (ANY || nothing || cells::is_id18(&bytes[start..end]));
             let copied = as_it_is
                 && (self.push_wide::<WIDE>(bytes, start, length)
                     || self.push_wide::<{ 2 * WIDE }>(bytes, start, length));

@@ -26,7 +26,7 @@ pub(super) struct Dictionary {
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
-    head: [u64; 2],
+    head: u128,
     hash: u64,
     /// Where the text begins in the page.
     start: u32,
@@ -58,11 +58,12 @@ impl Dictionary {
     #[inline]
     pub(super) fn number(&mut self, bytes: &[u8], start: usize, end: usize) -> u32 {
         let length = end - start;
-        let head = [word(bytes, start, length), word(bytes, start + 8, length.saturating_sub(8))];
-        let mut hash = mixed(head[0] ^ self.seeds[0] ^ length as u64, head[1] ^ self.seeds[1]);
+        let head = head(bytes, start, length);
+        let mut hash = mixed(head as u64 ^ self.seeds[0] ^ length as u64, (head >> 64) as u64 ^ self.seeds[1]);
         let rest = if length > HEAD { &bytes[start + HEAD..end] } else { &[] };
-        for (at, piece) in rest.chunks(8).enumerate() {
-            hash = mixed(hash ^ word(rest, at * 8, piece.len()), self.seeds[0]);
+        for (at, piece) in rest.chunks(HEAD).enumerate() {
+            let piece = self::head(rest, at * HEAD, piece.len());
+            hash = mixed(hash ^ piece as u64, (piece >> 64) as u64 ^ self.seeds[0]);
         }
         let mut slot = hash as usize;
         loop {
@@ -102,19 +103,17 @@ impl Dictionary {
     }
 }
 
-/// Up to eight of the bytes from `start` on as a number.
+/// The first of `length` bytes from `start` on as a number.
 #[inline]
-fn word(bytes: &[u8], start: usize, length: usize) -> u64 {
-    if let Some(word) = bytes.get(start..).and_then(|rest| rest.first_chunk()) {
-        let word = u64::from_le_bytes(*word);
-        return if length < 8 { word & ((1 << (8 * length)) - 1) } else { word };
+fn head(bytes: &[u8], start: usize, length: usize) -> u128 {
+    if let Some(head) = bytes.get(start..).and_then(|rest| rest.first_chunk()) {
+        let head = u128::from_le_bytes(*head);
+        return if length < HEAD { head & ((1 << (8 * length)) - 1) } else { head };
     }
-    let mut word = [0; 8];
-    let length = length.min(8);
-    if length > 0 {
-        word[..length].copy_from_slice(&bytes[start..start + length]);
-    }
-    u64::from_le_bytes(word)
+    let mut head = [0; HEAD];
+    let length = length.min(HEAD);
+    head[..length].copy_from_slice(&bytes[start..start + length]);
+    u128::from_le_bytes(head)
 }
 
 #[inline]
