@@ -2,7 +2,8 @@
 //!
 //! Encoding and compressing takes about as long as decoding CSV, which goes on meanwhile, so a slab of rows is shared
 //! out by column: each thread takes the heaviest column that is left. What is held is one slab and the encoded pages of
-//! one row group.
+//! one row group. Flat columns of texts, which are most of what comes, are encoded by [`texts`](crate::land::texts) where
+//! they go to a disk, and all others by the Parquet crate.
 
 use std::hash::BuildHasher;
 use std::hash::Hash;

@@ -214,6 +214,22 @@ fn a_chain_does_with_a_failure_what_it_says_and_the_next_run_makes_up_for_it() {
 }
 
 #[test]
+fn a_chain_reads_on_while_a_load_takes_its_time() {
+    let scene = Scene::new();
+    let slow =
+        serde_json::json!({ "method": "POST", "path": "/v1/users/services", "times": 1, "what": { "delay": 8_000 } });
+    scene.control(scene.tenant.url().join("/__sandbox/faults").unwrap(), Some(slow));
+    let ran = scene.run(&["run", CHAIN]);
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    let place = |words: &str| ran.stderr.find(words).unwrap_or_else(|| panic!("`{words}` in:\n{}", ran.stderr));
+    // Users whose managers are there now are loaded after the slow call has been answered.
+    let later = place("user_sync: load of those whose parents are there");
+    for landed in ["rows of Account landed", "rows of Contact landed"] {
+        assert!(place(landed) < later, "`{landed}` comes too late:\n{}", ran.stderr);
+    }
+}
+
+#[test]
 fn parents_are_asked_for_by_their_keys_and_else_read_with_all_that_is_new() {
     let ended = |in_for_texts: bool| {
         let org = OrgOptions { seed: 7, users: 40, accounts: 30, contacts: 400, ..OrgOptions::default() };

@@ -6,7 +6,8 @@
 //!
 //! # Promises
 //! * A reader finds the values that the Parquet crate would have written, nulls included.
-//! * A page ends before [`PAGE_BYTES`] of texts, but for a text that is longer by itself, and after so many rows.
+//! * A page ends before [`PAGE_BYTES`] of texts, or before it would name [`DICTIONARY_BYTES`] of them by number, but for a
+//!   text that is longer by itself, and after so many rows.
 //! * A dictionary that grows larger than [`DICTIONARY_BYTES`] is used no more in its row group.
 //! * The least and the greatest text are told where that is asked for and neither is longer than [`TOLD_BYTES`].
 
@@ -111,7 +112,9 @@ impl TextWriter {
         let offsets = texts.value_offsets();
         let mut at = 0;
         while at < texts.len() {
-            let room = if self.numbered { usize::MAX } else { PAGE_BYTES.saturating_sub(self.held_bytes) };
+            // Numbers take little room, but their texts are held until the page ends.
+            let page_bytes = if self.numbered { DICTIONARY_BYTES } else { PAGE_BYTES };
+            let room = page_bytes.saturating_sub(self.held_bytes);
             let most = self.options.page_rows.saturating_sub(self.held_rows).min(texts.len() - at);
             let length = |rows: usize| (offsets[at + rows] - offsets[at]) as usize;
             let fit = offsets[at + 1..=at + most].partition_point(|end| (end - offsets[at]) as usize <= room);
