@@ -68,8 +68,6 @@ pub(super) struct TextWriter {
     pieces: Vec<StringArray>,
     held_rows: usize,
     held_bytes: usize,
-    /// Whether the next page names its texts by their numbers.
-    numbered: bool,
     dictionary: Option<Dictionary>,
     numbers: Vec<u32>,
     /// The pages before it.
@@ -96,7 +94,6 @@ impl TextWriter {
             pieces: Vec::new(),
             held_rows: 0,
             held_bytes: 0,
-            numbered: options.dictionary,
             dictionary: options.dictionary.then(Dictionary::new),
             numbers: Vec::new(),
             pages: TrackedWrite::new(Vec::new()),
@@ -113,7 +110,7 @@ impl TextWriter {
         let mut at = 0;
         while at < texts.len() {
             // Numbers take little room, but their texts are held until the page ends.
-            let page_bytes = if self.numbered { DICTIONARY_BYTES } else { PAGE_BYTES };
+            let page_bytes = if self.numbered() { DICTIONARY_BYTES } else { PAGE_BYTES };
             let room = page_bytes.saturating_sub(self.held_bytes);
             let most = self.options.page_rows.saturating_sub(self.held_rows).min(texts.len() - at);
             let length = |rows: usize| (offsets[at + rows] - offsets[at]) as usize;
@@ -138,8 +135,14 @@ impl TextWriter {
         self.pages.bytes_written() + self.held_bytes + known
     }
 
+    /// Whether the next page names its texts by their numbers.
+    fn numbered(&self) -> bool {
+        self.dictionary.as_ref().is_some_and(|dictionary| dictionary.page().len() <= DICTIONARY_BYTES)
+    }
+
     pub(super) fn close(mut self) -> Result<TextChunk> {
         self.end_page()?;
+        let numbered = self.numbered();
         let dictionary = self.dictionary.take();
         let mut bytes = Vec::new();
         let mut encodings = vec![Encoding::RLE];
@@ -150,7 +153,7 @@ impl TextWriter {
                 dictionary.texts().for_each(|text| self.ends.add(text));
             }
         }
-        if !self.numbered {
+        if !numbered {
             encodings.push(Encoding::DELTA_LENGTH_BYTE_ARRAY);
         }
         let before = bytes.len();
@@ -204,13 +207,13 @@ impl TextWriter {
         if self.column.max_def_level() > 0 {
             encodings::add_validity(&pieces, nulls, &mut page);
         }
+        let numbered = self.numbered();
         let encoding = match &mut self.dictionary {
-            Some(dictionary) if self.numbered => {
+            Some(dictionary) if numbered => {
                 self.numbers.clear();
                 pieces.iter().for_each(|piece| number_all(piece, dictionary, &mut self.numbers));
                 let greatest = dictionary.len().saturating_sub(1);
                 encodings::add_runs(&self.numbers, encodings::width(number(greatest)?), &mut page);
-                self.numbered = dictionary.page().len() <= DICTIONARY_BYTES;
                 Encoding::RLE_DICTIONARY
             }
             _ => {
