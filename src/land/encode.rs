@@ -536,6 +536,11 @@ mod tests {
             Arc::new((0..5_000).map(|n| Some(format!("value {}", n % 7))).collect::<StringArray>()),
         ];
         let batch = RecordBatch::try_new(schema, columns).unwrap();
+        for (codec, of_texts) in [(Codec::Quick, 3), (Codec::Small, 0)] {
+            let limits = Limits { codec, ..Limits::default() };
+            let encoder = FileEncoder::begin(batch.schema_ref(), std::slice::from_ref(&batch), &limits).unwrap();
+            assert_eq!(encoder.columns.iter().filter(|column| matches!(column, Column::Texts(_))).count(), of_texts);
+        }
         let written = |codec| {
             let reader = encoded(&batch, &Limits { codec, ..Limits::default() });
             let columns = reader.metadata().row_group(0).columns().iter();
