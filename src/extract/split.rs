@@ -9,7 +9,7 @@ use datafusion::arrow::buffer::BooleanBuffer;
 use wide::u8x16;
 
 /// One cell of the scanned bytes, without its quotes. Small, as thousands are looked at again for each column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Span {
     start: u32,
     /// The highest bit says whether it holds doubled quotes.
@@ -23,6 +23,11 @@ impl Span {
     /// A cell that ends within [`MOST`] bytes.
     fn new(start: usize, end: usize, doubled: bool) -> Self {
         Self { start: start as u32, end: end as u32 | (u32::from(doubled) << 31) }
+    }
+
+    /// All of `bytes`, which is a cell's value as it is; `None` if that is too much.
+    pub(super) fn whole(bytes: &[u8]) -> Option<Self> {
+        (bytes.len() <= MOST).then(|| Self::new(0, bytes.len(), false))
     }
 
     #[inline]
@@ -149,6 +154,38 @@ pub(super) fn scan_on(bytes: &[u8], from: usize, last: bool, cells: &mut Vec<Spa
     }
 }
 
+/// Finds the records from `from` on of which every cell is quoted, as Salesforce writes them: as many as `cells` has room
+/// for and begin less than `most` bytes further on. Tells how many, and where they end. It stops before a record that is
+/// not whole, has not `width` cells or is written otherwise, which is for [`scan_on`] to judge.
+pub(super) fn scan_quoted(bytes: &[u8], from: usize, most: usize, width: usize, cells: &mut [Span]) -> (usize, usize) {
+    let (mut records, mut end) = (0, from);
+    if bytes.len() > MOST || width == 0 {
+        return (records, end);
+    }
+    let mut quotes = Quotes::of(bytes, from);
+    for record in cells.chunks_exact_mut(width) {
+        let Some((last, others)) = record.split_last_mut() else { break };
+        if end - from >= most {
+            break;
+        }
+        let mut at = end;
+        for cell in others {
+            match quotes.cell(at, b',') {
+                Some(found) => *cell = found,
+                None => return (records, end),
+            }
+            at = cell.end() + 2;
+        }
+        match quotes.cell(at, b'\n') {
+            Some(found) => *last = found,
+            None => return (records, end),
+        }
+        end = last.end() + 2;
+        records += 1;
+    }
+    (records, end)
+}
+
 /// Bytes that are looked at together.
 const BLOCK: usize = 64;
 
@@ -179,6 +216,27 @@ impl<'a> Quotes<'a> {
         let found = self.base + self.left.trailing_zeros() as usize;
         self.left &= self.left - 1;
         Some(found)
+    }
+
+    /// The quoted cell that begins at `at`, where the next quote must be, with this byte after it.
+    #[inline]
+    fn cell(&mut self, at: usize, after: u8) -> Option<Span> {
+        let mut doubled = false;
+        if self.next()? != at {
+            return None;
+        }
+        loop {
+            let end = self.next()?;
+            let found = *self.bytes.get(end + 1)?;
+            if found == after {
+                return Some(Span::new(at + 1, end, doubled));
+            }
+            if found != b'"' {
+                return None;
+            }
+            doubled = true;
+            self.next();
+        }
     }
 }
 
@@ -283,6 +341,33 @@ mod tests {
             let found: Vec<_> = std::iter::from_fn(|| quotes.next()).collect();
             let wanted: Vec<_> = (from..bytes.len()).filter(|at| bytes[*at] == b'"').collect();
             prop_assert_eq!(found, wanted);
+        }
+
+        #[test]
+        fn records_found_together_are_those_found_one_by_one(
+            text in "(\"([aé,\n\r]|\"\"){0,40}\"[,\n]|[a,\"\r\n]){0,60}",
+            width in 1_usize..4,
+            room in 0_usize..9,
+            most in prop_oneof![Just(usize::MAX), 0_usize..99],
+        ) {
+            let bytes = text.as_bytes();
+            let mut together = vec![Span::default(); room * width];
+            let (records, end) = scan_quoted(bytes, 0, most, width, &mut together);
+            let (mut single, mut at) = (Vec::new(), 0);
+            for record in 0..records {
+                prop_assert!(at < most);
+                let Scanned::Record(end) = scan_on(bytes, at, false, &mut single) else { panic!("{text:?} at {at}") };
+                prop_assert_eq!(single.len(), (record + 1) * width);
+                at = end;
+            }
+            prop_assert_eq!(at, end);
+            prop_assert_eq!(&single, &together[..records * width]);
+            // It stops only where there is a reason to.
+            if records < room && end < most && scan_on(bytes, end, false, &mut single) == Scanned::Record(bytes.len()) {
+                let quoted = single[records * width..].iter().all(|cell| bytes[..cell.start()].ends_with(b"\""));
+                let ended = bytes.ends_with(b"\n") && !bytes.ends_with(b"\r\n") && bytes[end] == b'"';
+                prop_assert!(!quoted || !ended || single.len() != (records + 1) * width, "{text:?} from {end}");
+            }
         }
     }
 

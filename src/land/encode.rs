@@ -2,8 +2,8 @@
 //!
 //! Encoding and compressing takes about as long as decoding CSV, which goes on meanwhile, so a slab of rows is shared
 //! out by column: each thread takes the heaviest column that is left. What is held is one slab and the encoded pages of
-//! one row group. Flat columns of texts, which are most of what comes, are encoded by [`texts`](crate::land::texts) where
-//! they go to a disk, and all others by the Parquet crate.
+//! one row group. Flat columns of texts, numbers of 64 bits and booleans, which are most of what comes, are encoded by
+//! [`pages`](crate::land::pages) where they go to a disk, and all others by the Parquet crate.
 
 use std::hash::BuildHasher;
 use std::hash::Hash;
@@ -17,6 +17,7 @@ use arrow::array::AsArray;
 use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
 use arrow::datatypes::SchemaRef;
+use arrow::datatypes::TimeUnit;
 use arrow::row::RowConverter;
 use arrow::row::SortField;
 use bytes::Bytes;
@@ -36,14 +37,15 @@ use parquet::file::properties::EnabledStatistics;
 use parquet::file::properties::WriterProperties;
 use parquet::file::properties::WriterVersion;
 use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::ColumnDescriptor;
 use parquet::schema::types::ColumnPath;
 
 use crate::error::Error;
 use crate::error::Result;
-use crate::land::texts::PAGE_BYTES;
-use crate::land::texts::TextChunk;
-use crate::land::texts::TextOptions;
-use crate::land::texts::TextWriter;
+use crate::land::pages::FlatChunk;
+use crate::land::pages::FlatOptions;
+use crate::land::pages::FlatWriter;
+use crate::land::pages::PAGE_BYTES;
 use crate::land::types::NUMBER_PREFIX;
 
 /// What pages are compressed for.
@@ -154,8 +156,8 @@ impl FileEncoder {
         let schema = &self.schema;
         share(work, self.threads, |(_, field, writers)| {
             for column in slab.iter().map(|batch| batch.column(field)) {
-                if let ([Column::Texts(writer)], Some(texts)) = (&mut *writers, column.as_string_opt()) {
-                    writer.write(texts)?;
+                if let [Column::Flat(writer)] = &mut *writers {
+                    writer.write(column)?;
                     continue;
                 }
                 let levels = compute_leaves(schema.field(field), column)?;
@@ -205,7 +207,7 @@ impl FileEncoder {
         for chunk in chunks.into_iter().flatten() {
             match chunk {
                 Chunk::Any(chunk) => chunk.append_to_row_group(&mut group),
-                Chunk::Texts(chunk) => group.append_column(&chunk.bytes, chunk.close),
+                Chunk::Flat(chunk) => group.append_column(&chunk.pages, chunk.close),
             }
             .map_err(failed)?;
         }
@@ -218,34 +220,34 @@ impl FileEncoder {
 /// A column of a row group being written.
 enum Column {
     Any(Box<ArrowColumnWriter>),
-    Texts(Box<TextWriter>),
+    Flat(Box<FlatWriter>),
 }
 
 /// A column of a row group, whole.
 enum Chunk {
     Any(ArrowColumnChunk),
-    Texts(TextChunk),
+    Flat(FlatChunk),
 }
 
 impl Column {
     fn write(&mut self, leaf: &ArrowLeafColumn) -> std::result::Result<(), ParquetError> {
         match self {
             Self::Any(writer) => writer.write(leaf),
-            Self::Texts(_) => Err(ParquetError::General("a column of texts holds something else".to_owned())),
+            Self::Flat(_) => Err(ParquetError::General("a flat column is written as a nested one".to_owned())),
         }
     }
 
     fn memory_size(&self) -> usize {
         match self {
             Self::Any(writer) => writer.memory_size(),
-            Self::Texts(writer) => writer.memory_size(),
+            Self::Flat(writer) => writer.memory_size(),
         }
     }
 
     fn close(self) -> std::result::Result<Chunk, ParquetError> {
         Ok(match self {
             Self::Any(writer) => Chunk::Any(writer.close()?),
-            Self::Texts(writer) => Chunk::Texts(writer.close()?),
+            Self::Flat(writer) => Chunk::Flat(writer.close()?),
         })
     }
 }
@@ -254,7 +256,7 @@ impl Chunk {
     fn size(&self) -> u64 {
         match self {
             Self::Any(chunk) => chunk.close().bytes_written,
-            Self::Texts(chunk) => chunk.close.bytes_written,
+            Self::Flat(chunk) => chunk.close.bytes_written,
         }
     }
 }
@@ -267,18 +269,20 @@ fn columns(
 ) -> Result<Vec<Column>> {
     let all = factory.create_column_writers(group).map_err(failed)?.into_iter();
     let described = writer.schema_descr().columns().iter();
-    let columns = all.zip(described).map(|(any, column)| match text_options(writer.properties(), column.path()) {
-        Some(options) => Column::Texts(Box::new(TextWriter::new(Arc::clone(column), options))),
+    let columns = all.zip(described).map(|(any, column)| match flat_options(writer.properties(), column) {
+        Some(options) => Column::Flat(Box::new(FlatWriter::new(Arc::clone(column), options))),
         None => Column::Any(Box::new(any)),
     });
     Ok(columns.collect())
 }
 
-/// How a column is written whose texts are to stand behind their lengths.
-fn text_options(properties: &WriterProperties, path: &ColumnPath) -> Option<TextOptions> {
-    let lengths_first = properties.encoding(path) == Some(Encoding::DELTA_LENGTH_BYTE_ARRAY);
-    lengths_first.then(|| TextOptions {
+/// How a flat column is written for which [`properties`] has chosen an encoding.
+fn flat_options(properties: &WriterProperties, column: &ColumnDescriptor) -> Option<FlatOptions> {
+    let path = column.path();
+    let encoding = properties.encoding(path)?;
+    Some(FlatOptions {
         dictionary: properties.dictionary_enabled(path),
+        differences: encoding == Encoding::DELTA_BINARY_PACKED,
         compressed: properties.compression(path) != Compression::UNCOMPRESSED,
         statistics: properties.statistics_enabled(path) != EnabledStatistics::None,
         page_rows: properties.data_page_row_count_limit(),
@@ -351,17 +355,35 @@ fn properties(schema: &SchemaRef, first: &[RecordBatch], threads: usize, codec: 
             builder = builder
                 .set_column_dictionary_enabled(path.clone(), false)
                 .set_column_statistics_enabled(path.clone(), EnabledStatistics::None)
-                .set_column_compression(path, Compression::UNCOMPRESSED);
+                .set_column_compression(path.clone(), Compression::UNCOMPRESSED);
+            if codec == Codec::Quick && *field.data_type() == DataType::Int64 {
+                builder = builder.set_column_encoding(path, Encoding::PLAIN);
+            }
             continue;
         }
         if !look.repeated {
             builder = builder.set_column_dictionary_enabled(path.clone(), false);
         }
-        if codec == Codec::Quick && *field.data_type() == DataType::Utf8 {
-            builder = builder.set_column_encoding(path.clone(), Encoding::DELTA_LENGTH_BYTE_ARRAY);
-            if !look.repeated && !look.halved {
-                builder = builder.set_column_compression(path.clone(), Compression::UNCOMPRESSED);
+        match field.data_type() {
+            DataType::Utf8 if codec == Codec::Quick => {
+                builder = builder.set_column_encoding(path.clone(), Encoding::DELTA_LENGTH_BYTE_ARRAY);
+                if !look.repeated && !look.halved {
+                    builder = builder.set_column_compression(path.clone(), Compression::UNCOMPRESSED);
+                }
             }
+            // Few numbers that come again are told in less room by a dictionary, but for one and the same.
+            DataType::Int64 | DataType::Timestamp(TimeUnit::Microsecond, _)
+                if codec == Codec::Quick && (look.same || !look.repeated) =>
+            {
+                builder = builder
+                    .set_column_dictionary_enabled(path.clone(), false)
+                    .set_column_encoding(path.clone(), Encoding::DELTA_BINARY_PACKED)
+                    .set_column_compression(path.clone(), Compression::UNCOMPRESSED);
+            }
+            DataType::Boolean if codec == Codec::Quick => {
+                builder = builder.set_column_encoding(path.clone(), Encoding::PLAIN);
+            }
+            _ => {}
         }
         // Of texts in no order, each row group has nearly the whole range: its least and greatest would rule out nothing,
         // and to find them costs two comparisons a value.
@@ -380,6 +402,8 @@ const SAMPLE: usize = 8_192;
 struct Look {
     /// The values repeat: a dictionary of values that never do only costs a hash per value.
     repeated: bool,
+    /// All are the same.
+    same: bool,
     /// Nearly every value is at least the one before.
     ordered: bool,
     /// LZ4 makes the texts half as long.
@@ -403,7 +427,7 @@ fn halved(first: &[RecordBatch], field: usize) -> bool {
 
 impl Look {
     fn at(first: &[RecordBatch], field: usize) -> Self {
-        let unknown = Self { repeated: true, ordered: true, halved: true };
+        let unknown = Self { repeated: true, same: false, ordered: true, halved: true };
         let mut count = Count::default();
         for batch in first {
             let left = SAMPLE.saturating_sub(count.values);
@@ -424,7 +448,8 @@ impl Look {
         }
         let Count { values, falls, seen } = count;
         let repeated = values < 1_024 || seen.len() * 2 < values;
-        Self { repeated, ordered: falls * 16 <= values, halved: !repeated && halved(first, field) }
+        let halved = !repeated && halved(first, field);
+        Self { repeated, same: seen.len() < 2, ordered: falls * 16 <= values, halved }
     }
 }
 
@@ -539,7 +564,7 @@ mod tests {
         for (codec, of_texts) in [(Codec::Quick, 3), (Codec::Small, 0)] {
             let limits = Limits { codec, ..Limits::default() };
             let encoder = FileEncoder::begin(batch.schema_ref(), std::slice::from_ref(&batch), &limits).unwrap();
-            assert_eq!(encoder.columns.iter().filter(|column| matches!(column, Column::Texts(_))).count(), of_texts);
+            assert_eq!(encoder.columns.iter().filter(|column| matches!(column, Column::Flat(_))).count(), of_texts);
         }
         let written = |codec| {
             let reader = encoded(&batch, &Limits { codec, ..Limits::default() });

@@ -18,10 +18,10 @@ mod lake;
 mod log;
 mod maintain;
 mod name;
+mod pages;
 mod scan;
 mod snapshot;
 mod store;
-mod texts;
 mod types;
 mod writer;
 

@@ -24,6 +24,7 @@ use datafusion::arrow::error::ArrowError;
 
 use crate::extract::split;
 use crate::extract::split::ColumnSpans;
+use crate::extract::split::Span;
 
 use super::cells;
 use super::types::SF_TYPE;
@@ -83,13 +84,7 @@ impl Texts {
         Self { bytes: Vec::with_capacity(bytes), offsets }
     }
 
-    /// `None` when the column would be larger than its offsets can say.
-    fn push(&mut self, cell: &[u8]) -> Option<()> {
-        self.bytes.extend_from_slice(cell);
-        self.end()
-    }
-
-    /// Ends a cell.
+    /// Ends a cell; `None` when the column would be larger than its offsets can say.
     #[inline]
     fn end(&mut self) -> Option<()> {
         self.offsets.push(i32::try_from(self.bytes.len()).ok()?);
@@ -176,69 +171,40 @@ impl Column {
 
     /// Adds a cell; `None` if it is no value of this column.
     pub(super) fn push(&mut self, cell: &[u8]) -> Option<()> {
-        if cell.is_empty() {
-            self.nulls.append_null();
-            return self.push_nothing();
-        }
-        match &mut self.kind {
-            Kind::Text(texts) => texts.push(cell)?,
-            Kind::Id(texts) => texts.push(&cells::id(cell)?)?,
-            Kind::Reference(texts) => match cells::id(cell) {
-                Some(id) => texts.push(&id)?,
-                None => texts.push(cell)?,
-            },
-            Kind::Boolean(values) => values.append(cells::boolean(cell)?),
-            Kind::Int32(values) => values.push(i32::try_from(cells::integer(cell)?).ok()?),
-            Kind::Int64(values) => values.push(cells::integer(cell)?),
-            Kind::Float64(values) => values.push(cells::float(cell)?),
-            Kind::Date(values) => values.push(cells::day(cell)?),
-            Kind::Instant(values) => values.push(cells::instant(cell)?),
-            Kind::Decimal { values, precision, scale } => {
-                let (value, inexact) = cells::decimal(cell, *scale)?;
-                if value.unsigned_abs() >= 10_u128.pow(u32::from(*precision)) {
-                    return None;
-                }
-                self.rounded += u64::from(inexact);
-                values.push(value);
-            }
-        }
-        self.nulls.append_non_null();
-        Some(())
+        let cells = ColumnSpans { cells: &[Span::whole(cell)?], width: 1, column: 0 };
+        self.push_all(cell, cells).ok()
     }
 
-    /// Adds cells of `bytes` as [`Self::push`] does one by one; the number of the first that is no value of this column.
+    /// Adds cells of `bytes`; the number of the first that is no value of this column.
     pub(super) fn push_all(&mut self, bytes: &[u8], cells: ColumnSpans<'_>) -> Result<(), usize> {
-        let (texts, ids) = match &mut self.kind {
-            Kind::Text(texts) => (texts, Ids::Any),
-            Kind::Id(texts) => (texts, Ids::Only),
-            Kind::Reference(texts) => (texts, Ids::Made),
-            _ => {
-                let mut scratch = Vec::new();
-                for (row, span) in cells.iter().enumerate() {
-                    self.push(split::cell(bytes, span, &mut scratch)).ok_or(row)?;
-                }
-                return Ok(());
+        let any_empty = match &mut self.kind {
+            Kind::Text(texts) => texts.push_all(bytes, cells, Ids::Any),
+            Kind::Id(texts) => texts.push_all(bytes, cells, Ids::Only),
+            Kind::Reference(texts) => texts.push_all(bytes, cells, Ids::Made),
+            Kind::Boolean(values) => read_all(bytes, cells, cells::boolean, |value| values.append(value)),
+            Kind::Int32(values) => {
+                let read = |cell: &[u8]| i32::try_from(cells::integer(cell)?).ok();
+                read_all(bytes, cells, read, |value| values.push(value))
             }
-        };
-        if texts.push_all(bytes, cells, ids)? {
+            Kind::Int64(values) => read_all(bytes, cells, cells::integer, |value| values.push(value)),
+            Kind::Float64(values) => read_all(bytes, cells, cells::float, |value| values.push(value)),
+            Kind::Date(values) => read_all(bytes, cells, cells::day, |value| values.push(value)),
+            Kind::Instant(values) => read_all(bytes, cells, cells::instant, |value| values.push(value)),
+            Kind::Decimal { values, precision, scale } => {
+                let most = 10_u128.pow(u32::from(*precision));
+                let read = |cell: &[u8]| cells::decimal(cell, *scale).filter(|(value, _)| value.unsigned_abs() < most);
+                read_all(bytes, cells, read, |(value, inexact)| {
+                    self.rounded += u64::from(inexact);
+                    values.push(value);
+                })
+            }
+        }?;
+        if any_empty {
             self.nulls.append_buffer(&NullBuffer::new(cells.filled()));
         } else {
             self.nulls.append_n_non_nulls(cells.rows());
         }
         Ok(())
-    }
-
-    fn push_nothing(&mut self) -> Option<()> {
-        match &mut self.kind {
-            Kind::Id(_) => return None,
-            Kind::Text(texts) | Kind::Reference(texts) => texts.push(&[])?,
-            Kind::Boolean(values) => values.append(false),
-            Kind::Int32(values) | Kind::Date(values) => values.push(0),
-            Kind::Int64(values) | Kind::Instant(values) => values.push(0),
-            Kind::Float64(values) => values.push(0.0),
-            Kind::Decimal { values, .. } => values.push(0),
-        }
-        Some(())
     }
 
     /// What a value of this column is called.
@@ -285,6 +251,25 @@ impl Column {
             }
         })
     }
+}
+
+/// Reads cells of `bytes` one by one and adds their values, the default for one that is empty. Gives whether any is empty,
+/// or the number of the first that cannot be read.
+#[inline]
+fn read_all<T: Default>(
+    bytes: &[u8],
+    cells: ColumnSpans<'_>,
+    read: impl Fn(&[u8]) -> Option<T>,
+    mut add: impl FnMut(T),
+) -> Result<bool, usize> {
+    let mut any_empty = false;
+    let mut scratch = Vec::new();
+    for (row, span) in cells.iter().enumerate() {
+        let cell = split::cell(bytes, span, &mut scratch);
+        any_empty |= cell.is_empty();
+        add(if cell.is_empty() { T::default() } else { read(cell).ok_or(row)? });
+    }
+    Ok(any_empty)
 }
 
 fn taken<T: ArrowPrimitiveType>(values: &mut Vec<T::Native>) -> ScalarBuffer<T::Native> {

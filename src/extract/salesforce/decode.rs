@@ -165,13 +165,16 @@ impl PageDecoder {
 
     /// Finds the cells of the next records from `at` on, as many as a block and the batch have room for; how many
     /// records, and where they end.
-    fn block(&mut self, bytes: &[u8], mut at: usize, last: bool) -> (usize, usize) {
-        self.cells.clear();
+    fn block(&mut self, bytes: &[u8], begin: usize, last: bool) -> (usize, usize) {
+        let width = self.columns.len();
         let most = BLOCK_ROWS.min(self.batch_rows - self.rows);
-        let (begin, mut rows) = (at, 0);
-        while rows < most && self.bytes + (at - begin) < BATCH_BYTES {
+        self.cells.resize(most * width, Span::default());
+        let room = BATCH_BYTES.saturating_sub(self.bytes);
+        let (mut rows, mut at) = split::scan_quoted(bytes, begin, room, width, &mut self.cells);
+        self.cells.truncate(rows * width);
+        while rows < most && at - begin < room {
             match split::scan_on(bytes, at, last, &mut self.cells) {
-                Scanned::Record(end) if self.cells.len() == (rows + 1) * self.columns.len() => {
+                Scanned::Record(end) if self.cells.len() == (rows + 1) * width => {
                     at = end;
                     rows += 1;
                 }

@@ -1,12 +1,12 @@
-//! The encodings of Parquet that texts need, as the format's specification has them.
+//! The encodings of Parquet that flat columns need, as the format's specification has them.
 
 use arrow::array::Array;
+use arrow::array::ArrayRef;
 use arrow::array::BooleanBufferBuilder;
-use arrow::array::StringArray;
 
 /// The definition levels, after their length: one run if nothing is null, else a bit a row.
-pub(super) fn add_validity(pieces: &[StringArray], nulls: usize, page: &mut Vec<u8>) {
-    let rows: usize = pieces.iter().map(Array::len).sum();
+pub(super) fn add_validity(pieces: &[ArrayRef], nulls: usize, page: &mut Vec<u8>) {
+    let rows: usize = pieces.iter().map(|piece| piece.len()).sum();
     let begin = page.len();
     page.extend_from_slice(&[0; 4]);
     if nulls == 0 {
@@ -31,30 +31,72 @@ pub(super) fn add_validity(pieces: &[StringArray], nulls: usize, page: &mut Vec<
 const BLOCK: usize = 128;
 const PART: usize = 32;
 
-/// Numbers below 2^31 as `DELTA_BINARY_PACKED`.
-pub(super) fn add_deltas(numbers: &[u32], page: &mut Vec<u8>) {
+/// A number that is told by its difference to the one before, which may go round the ends of its type.
+pub(super) trait Whole: Copy + Default + Ord {
+    fn minus(self, other: Self) -> Self;
+    fn wide(self) -> i64;
+    /// As if it had no sign.
+    fn bits(self) -> u64;
+}
+
+impl Whole for i32 {
+    #[inline]
+    fn minus(self, other: Self) -> Self {
+        self.wrapping_sub(other)
+    }
+
+    #[inline]
+    fn wide(self) -> i64 {
+        self.into()
+    }
+
+    #[inline]
+    fn bits(self) -> u64 {
+        self.cast_unsigned().into()
+    }
+}
+
+impl Whole for i64 {
+    #[inline]
+    fn minus(self, other: Self) -> Self {
+        self.wrapping_sub(other)
+    }
+
+    #[inline]
+    fn wide(self) -> i64 {
+        self
+    }
+
+    #[inline]
+    fn bits(self) -> u64 {
+        self.cast_unsigned()
+    }
+}
+
+/// Numbers as `DELTA_BINARY_PACKED`.
+pub(super) fn add_differences<N: Whole>(numbers: &[N], page: &mut Vec<u8>) {
     add_varint(BLOCK as u64, page);
     add_varint((BLOCK / PART) as u64, page);
     add_varint(numbers.len() as u64, page);
-    add_zigzag(numbers.first().copied().map_or(0, i64::from), page);
+    add_zigzag(numbers.first().map_or(0, |first| first.wide()), page);
     for (block, before) in numbers.get(1..).unwrap_or_default().chunks(BLOCK).zip(numbers.chunks(BLOCK)) {
-        let mut deltas = [0_i32; BLOCK];
-        for ((delta, number), before) in deltas.iter_mut().zip(block).zip(before) {
-            *delta = number.wrapping_sub(*before) as i32;
+        let mut differences = [N::default(); BLOCK];
+        for ((difference, number), before) in differences.iter_mut().zip(block).zip(before) {
+            *difference = number.minus(*before);
         }
-        let least = deltas[..block.len()].iter().copied().min().unwrap_or(0);
-        add_zigzag(i64::from(least), page);
+        let least = differences[..block.len()].iter().copied().min().unwrap_or_default();
+        add_zigzag(least.wide(), page);
         let widths = page.len();
         page.extend_from_slice(&[0; BLOCK / PART]);
-        for (index, part) in deltas.chunks(PART).enumerate() {
+        for (index, part) in differences.chunks(PART).enumerate() {
             let used = block.len().saturating_sub(index * PART).min(PART);
-            let mut above = [0_u32; PART];
-            for (above, delta) in above.iter_mut().zip(&part[..used]) {
-                *above = delta.wrapping_sub(least) as u32;
+            let mut above = [0_u64; PART];
+            for (above, difference) in above.iter_mut().zip(&part[..used]) {
+                *above = difference.minus(least).bits();
             }
-            let width = width(above.iter().fold(0, |all, number| all | number));
+            let width = u64::BITS - above.iter().fold(0, |all, number| all | number).leading_zeros();
             page[widths + index] = width as u8;
-            add_packed(&above, width, page);
+            add_packed(above, width, page);
         }
     }
 }
@@ -90,11 +132,11 @@ fn add_groups(numbers: &[u32], width: u32, page: &mut Vec<u8>) {
     }
     add_varint((numbers.len().div_ceil(GROUP) as u64) << 1 | 1, page);
     let (groups, rest) = numbers.as_chunks::<GROUP>();
-    add_packed(groups.as_flattened(), width, page);
+    add_packed(groups.as_flattened().iter().copied().map(u64::from), width, page);
     if !rest.is_empty() {
-        let mut last = [0; GROUP];
+        let mut last = [0_u32; GROUP];
         last[..rest.len()].copy_from_slice(rest);
-        add_packed(&last, width, page);
+        add_packed(last.map(u64::from), width, page);
     }
 }
 
@@ -104,18 +146,19 @@ pub(super) fn width(number: u32) -> u32 {
 }
 
 /// Numbers of so many bits each, the first in the lowest bits; a multiple of eight of them, so that they fill bytes.
-fn add_packed(numbers: &[u32], width: u32, page: &mut Vec<u8>) {
-    let (mut word, mut filled) = (0_u64, 0);
+fn add_packed(numbers: impl IntoIterator<Item = u64>, width: u32, page: &mut Vec<u8>) {
     if width == 0 {
         return;
     }
+    let (mut word, mut filled) = (0_u64, 0);
     for number in numbers {
-        word |= u64::from(*number) << filled;
+        word |= number << filled;
         filled += width;
-        if filled >= u32::BITS {
-            page.extend_from_slice(&(word as u32).to_le_bytes());
-            word >>= u32::BITS;
-            filled -= u32::BITS;
+        if filled >= u64::BITS {
+            page.extend_from_slice(&word.to_le_bytes());
+            filled -= u64::BITS;
+            // The bits that had no room; all of them had if none is left over.
+            word = number.checked_shr(width - filled).unwrap_or(0);
         }
     }
     page.extend_from_slice(&word.to_le_bytes()[..filled.div_ceil(8) as usize]);
