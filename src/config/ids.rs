@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use wide::u8x16;
+
 /// The alphabet of the last 3 characters.
 const SUFFIX: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ012345";
 
@@ -34,49 +36,33 @@ pub fn sf_id18(id: &str) -> Option<Cow<'_, str>> {
 #[inline]
 pub fn is_id18(text: &[u8]) -> bool {
     let Ok(id) = <&[u8; 18]>::try_from(text) else { return false };
-    let (first, last) = (id.first_chunk().unwrap_or(&[0; 8]), id[..15].last_chunk().unwrap_or(&[0; 8]));
     // What `suffix` gives are letters and digits.
-    alphanumeric(*first) && alphanumeric(*last) && id[15..] == suffix(&id[..15])
+    let first = u8x16::new(*id.first_chunk().unwrap_or(&[0; 16]));
+    let small = first | u8x16::splat(b'a' ^ b'A');
+    let alphanumeric = between(first, b'0', b'9') | between(small, b'a', b'z');
+    alphanumeric.to_bitmask() == 0xffff && id[15..] == told(between(first, b'A', b'Z').to_bitmask())
 }
 
 /// The last 3 characters of an id with these first 15. Shorter text is read as if small letters followed.
 #[inline]
 pub fn suffix(id15: &[u8]) -> [u8; 3] {
-    let mut whole = [b'a'; 15];
-    let id: &[u8; 15] = match id15.first_chunk() {
-        Some(id) => id,
-        None => {
-            whole[..id15.len()].copy_from_slice(id15);
-            &whole
-        }
-    };
-    let (first, last) = (id.first_chunk().unwrap_or(&[0; 8]), id.last_chunk().unwrap_or(&[0; 8]));
-    let capitals = usize::from(capitals(*first)) | usize::from(capitals(*last)) << 7;
-    [SUFFIX[capitals & 31], SUFFIX[capitals >> 5 & 31], SUFFIX[capitals >> 10 & 31]]
+    let mut whole = [b'a'; 16];
+    let length = id15.len().min(15);
+    whole[..length].copy_from_slice(&id15[..length]);
+    told(between(u8x16::new(whole), b'A', b'Z').to_bitmask())
 }
 
-/// Which of eight characters are `A`–`Z`, bit k for character k.
-fn capitals(eight: [u8; 8]) -> u8 {
-    // Byte k holds its bit 8k places up; the product brings it to place 56 + k.
-    ((between(eight, b'A', b'Z', 0) >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8
+/// The characters that tell which of the 15 are capital letters.
+#[inline]
+fn told(capitals: u32) -> [u8; 3] {
+    [0, 5, 10].map(|group| SUFFIX[(capitals >> group & 31) as usize])
 }
 
-/// Whether eight characters are letters and digits.
-fn alphanumeric(eight: [u8; 8]) -> bool {
-    const SMALL: u8 = b'a' ^ b'A';
-    (between(eight, b'0', b'9', 0) | between(eight, b'a', b'z', SMALL)) == EACH << 7
-}
-
-const EACH: u64 = u64::from_ne_bytes([1; 8]);
-
-/// The high bit of each of eight characters: whether it lies between two others, with the bits of `set` set. All eight are
-/// looked at in one word.
-fn between(eight: [u8; 8], least: u8, greatest: u8, set: u8) -> u64 {
-    let word = u64::from_le_bytes(eight);
-    let low = (word & (EACH * 0x7f)) | (EACH * u64::from(set));
-    let from_least = low + EACH * u64::from(0x80 - least);
-    let above_greatest = low + EACH * u64::from(0x80 - greatest - 1);
-    from_least & !above_greatest & !word & EACH << 7
+/// Which characters lie between two others.
+#[inline]
+fn between(characters: u8x16, least: u8, greatest: u8) -> u8x16 {
+    let above = characters - u8x16::splat(least);
+    above.min(u8x16::splat(greatest - least)).simd_eq(above)
 }
 
 #[cfg(test)]

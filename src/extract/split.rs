@@ -41,13 +41,18 @@ impl Span {
     }
 
     #[inline]
+    pub(super) fn length(self) -> usize {
+        self.end() - self.start()
+    }
+
+    #[inline]
     pub(super) fn doubled(self) -> bool {
         self.end >> 31 == 1
     }
 
     #[inline]
     pub(super) fn is_empty(self) -> bool {
-        self.start == self.end
+        self.length() == 0
     }
 }
 
@@ -164,23 +169,18 @@ pub(super) fn scan_quoted(bytes: &[u8], from: usize, most: usize, width: usize, 
     }
     let mut quotes = Quotes::of(bytes, from);
     for record in cells.chunks_exact_mut(width) {
-        let Some((last, others)) = record.split_last_mut() else { break };
         if end - from >= most {
             break;
         }
         let mut at = end;
-        for cell in others {
-            match quotes.cell(at, b',') {
+        for (column, cell) in record.iter_mut().enumerate() {
+            match quotes.cell(at, if column + 1 == width { b'\n' } else { b',' }) {
                 Some(found) => *cell = found,
                 None => return (records, end),
             }
             at = cell.end() + 2;
         }
-        match quotes.cell(at, b'\n') {
-            Some(found) => *last = found,
-            None => return (records, end),
-        }
-        end = last.end() + 2;
+        end = at;
         records += 1;
     }
     (records, end)
@@ -206,12 +206,11 @@ impl<'a> Quotes<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<usize> {
-        while self.left == 0 {
-            self.base += BLOCK;
-            if self.base >= self.bytes.len() {
+        if self.left == 0 {
+            (self.base, self.left) = next_quotes(self.bytes, self.base + BLOCK);
+            if self.left == 0 {
                 return None;
             }
-            self.left = quotes_from(self.bytes, self.base);
         }
         let found = self.base + self.left.trailing_zeros() as usize;
         self.left &= self.left - 1;
@@ -238,6 +237,21 @@ impl<'a> Quotes<'a> {
             self.next();
         }
     }
+}
+
+/// The first block from `base` on that has quotes, and which of its bytes they are. Where there is none, no byte is.
+///
+/// Apart, so that what is known of a block stays in registers while its quotes are told.
+#[inline(never)]
+fn next_quotes(bytes: &[u8], mut base: usize) -> (usize, u64) {
+    while base < bytes.len() {
+        let quotes = quotes_from(bytes, base);
+        if quotes != 0 {
+            return (base, quotes);
+        }
+        base += BLOCK;
+    }
+    (base, 0)
 }
 
 /// Which of the bytes from `base` on are quotes.

@@ -394,8 +394,11 @@ fn properties(schema: &SchemaRef, first: &[RecordBatch], threads: usize, codec: 
     Ok(builder.build())
 }
 
-/// The first rows that are looked at.
+/// The first values that are looked at, unless fewer tell as much.
 const SAMPLE: usize = 8_192;
+
+/// Rows that are looked at together.
+const STEP: usize = 2_048;
 
 /// What the first rows of a column say of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -414,7 +417,7 @@ struct Look {
 fn halved(first: &[RecordBatch], field: usize) -> bool {
     let (mut rows, mut before, mut after) = (0, 0, 0);
     for texts in first.iter().filter_map(|batch| batch.column(field).as_string_opt::<i32>()) {
-        let texts = texts.slice(0, texts.len().min(SAMPLE - rows));
+        let texts = texts.slice(0, texts.len().min(STEP - rows));
         let of = |offset: Option<&i32>| offset.and_then(|offset| usize::try_from(*offset).ok()).unwrap_or(0);
         let (begin, end) = (of(texts.value_offsets().first()), of(texts.value_offsets().last()));
         let bytes = texts.value_data().get(begin..end).unwrap_or_default();
@@ -429,13 +432,12 @@ impl Look {
     fn at(first: &[RecordBatch], field: usize) -> Self {
         let unknown = Self { repeated: true, same: false, ordered: true, halved: true };
         let mut count = Count::default();
-        for batch in first {
-            let left = SAMPLE.saturating_sub(count.values);
-            if left == 0 {
+        let steps = |batch: &RecordBatch| (0..batch.num_rows()).step_by(STEP);
+        for (batch, from) in first.iter().flat_map(|batch| steps(batch).map(move |from| (batch, from))) {
+            if count.tells() {
                 break;
             }
-            let column = batch.column(field);
-            let column = column.slice(0, column.len().min(left));
+            let column = batch.column(field).slice(from, STEP.min(batch.num_rows() - from));
             if let Some(texts) = column.as_string_opt::<i32>() {
                 count.take(texts.iter().flatten());
                 continue;
@@ -462,6 +464,12 @@ struct Count {
 }
 
 impl Count {
+    /// Whether more values would hardly tell anything else.
+    fn tells(&self) -> bool {
+        let (values, different) = (self.values, self.seen.len());
+        values >= SAMPLE || (values >= STEP && (different * 16 <= values || different * 16 >= values * 15))
+    }
+
     fn take<V: Ord + Hash>(&mut self, values: impl Iterator<Item = V>) {
         let mut before = None;
         for value in values {

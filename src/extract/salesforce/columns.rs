@@ -73,33 +73,50 @@ struct Texts {
     offsets: Vec<i32>,
 }
 
-/// Cells up to this long are copied with what follows them, which is then cut off: a copy of one length takes a fraction
-/// of the time of one of just the right length.
+/// Cells up to this long, and up to twice as long, are copied with what follows them, which the next cell is written over:
+/// a copy of one length takes a fraction of the time of one of just the right length.
 const WIDE: usize = 32;
+
+/// Cells that are on their way into a column, so few that they stay next to the processor.
+struct Near {
+    bytes: [u8; 2_048],
+    filled: usize,
+}
+
+impl Near {
+    /// Adds the first so many of `N` bytes if there is room for all of them.
+    #[inline]
+    fn push_wide<const N: usize>(&mut self, wide: &[u8; N], length: usize) -> bool {
+        let room = self.bytes.get_mut(self.filled..).and_then(<[u8]>::first_chunk_mut);
+        let Some(room) = room.filter(|_| length <= N) else { return false };
+        *room = *wide;
+        self.filled += length;
+        true
+    }
+
+    /// Adds a cell of `bytes` that is taken as it is, and is short, and not among the last bytes; says whether it did.
+    #[inline]
+    fn push<const ANY: bool>(&mut self, bytes: &[u8], span: Span, ids: Ids) -> bool {
+        let (rest, length) = (bytes.get(span.start()..).unwrap_or_default(), span.length());
+        let Some(wide) = rest.first_chunk::<WIDE>().filter(|_| !span.doubled()) else { return false };
+        if length <= WIDE {
+            let taken = ANY || (length == 0 && ids == Ids::Made) || cells::is_id18(&wide[..length]);
+            return taken && self.push_wide(wide, length);
+        }
+        ANY && rest.first_chunk::<{ 2 * WIDE }>().is_some_and(|wide| self.push_wide(wide, length))
+    }
+
+    fn empty_into(&mut self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.bytes[..self.filled]);
+        self.filled = 0;
+    }
+}
 
 impl Texts {
     fn with_capacity(rows: usize, bytes: usize) -> Self {
         let mut offsets = Vec::with_capacity(rows + 1);
         offsets.push(0);
         Self { bytes: Vec::with_capacity(bytes), offsets }
-    }
-
-    /// Ends a cell; `None` when the column would be larger than its offsets can say.
-    #[inline]
-    fn end(&mut self) -> Option<()> {
-        self.offsets.push(i32::try_from(self.bytes.len()).ok()?);
-        Some(())
-    }
-
-    /// Adds a cell that begins at `start` if it is no longer than `N` bytes and so many follow.
-    #[inline]
-    fn push_wide<const N: usize>(&mut self, bytes: &[u8], start: usize, length: usize) -> bool {
-        let Some(wide) = bytes.get(start..).and_then(<[u8]>::first_chunk::<N>).filter(|_| length <= N) else {
-            return false;
-        };
-        self.bytes.extend_from_slice(wide);
-        self.bytes.truncate(self.bytes.len() - N + length);
-        true
     }
 
     /// Adds cells of `bytes`. Gives whether any is empty, or the number of the first that is not taken.
@@ -112,28 +129,23 @@ impl Texts {
 
     fn push_as<const ANY: bool>(&mut self, bytes: &[u8], cells: ColumnSpans<'_>, ids: Ids) -> Result<bool, usize> {
         let mut any_empty = false;
-        let mut scratch = Vec::new();
-        self.offsets.reserve(cells.rows());
-        for (row, span) in cells.iter().enumerate() {
-            let (start, end) = (span.start(), span.end());
-            let length = end - start;
-            any_empty |= length == 0;
-            let nothing = length == 0 && ids == Ids::Made;
-            let as_it_is = !span.doubled() && (ANY || nothing || cells::is_id18(&bytes[start..end]));
-            let copied = as_it_is
-                && (self.push_wide::<WIDE>(bytes, start, length)
-                    || self.push_wide::<{ 2 * WIDE }>(bytes, start, length));
-            if !copied {
-                let cell = split::cell(bytes, span, &mut scratch);
-                let id = if ANY || cell.is_empty() { None } else { cells::id(cell) };
-                if ids == Ids::Only && id.is_none() {
-                    return Err(row);
-                }
-                self.bytes.extend_from_slice(id.as_deref().unwrap_or(cell));
+        let mut near = Near { bytes: [0; 2_048], filled: 0 };
+        let Self { bytes: texts, offsets } = self;
+        let mut begin = texts.len();
+        let rows = offsets.len();
+        offsets.resize(rows + cells.rows(), 0);
+        for ((row, span), offset) in cells.iter().enumerate().zip(&mut offsets[rows..]) {
+            any_empty |= span.is_empty();
+            if !near.push::<ANY>(bytes, span, ids) {
+                near.empty_into(texts);
+                push_slowly(texts, bytes, span, ids).ok_or(row)?;
+                begin = texts.len();
             }
-            self.end().ok_or(row)?;
+            *offset = (begin + near.filled) as i32;
         }
-        Ok(any_empty)
+        near.empty_into(texts);
+        // A block ends with a cell that is as long as that.
+        if i32::try_from(texts.len()).is_err() { Err(cells.rows().saturating_sub(1)) } else { Ok(any_empty) }
     }
 
     /// Takes the bytes and offsets, and makes room for as many.
@@ -143,6 +155,19 @@ impl Texts {
         let Self { bytes, offsets, .. } = std::mem::replace(self, next);
         (bytes, offsets)
     }
+}
+
+/// Adds a cell of `bytes`; `None` if it is not taken.
+#[inline(never)]
+fn push_slowly(texts: &mut Vec<u8>, bytes: &[u8], span: Span, ids: Ids) -> Option<()> {
+    let mut scratch = Vec::new();
+    let cell = split::cell(bytes, span, &mut scratch);
+    let id = if ids == Ids::Any || cell.is_empty() { None } else { cells::id(cell) };
+    if ids == Ids::Only && id.is_none() {
+        return None;
+    }
+    texts.extend_from_slice(id.as_deref().unwrap_or(cell));
+    Some(())
 }
 
 impl Column {

@@ -103,15 +103,25 @@ impl Dictionary {
     }
 }
 
+/// The first so many bytes of a number.
+const FIRST: [u128; HEAD + 1] = {
+    let mut first = [u128::MAX; HEAD + 1];
+    let mut length = 0;
+    while length < HEAD {
+        first[length] = (1 << (8 * length)) - 1;
+        length += 1;
+    }
+    first
+};
+
 /// The first of `length` bytes from `start` on as a number.
 #[inline]
 fn head(bytes: &[u8], start: usize, length: usize) -> u128 {
+    let length = length.min(HEAD);
     if let Some(head) = bytes.get(start..).and_then(|rest| rest.first_chunk()) {
-        let head = u128::from_le_bytes(*head);
-        return if length < HEAD { head & ((1 << (8 * length)) - 1) } else { head };
+        return u128::from_le_bytes(*head) & FIRST[length];
     }
     let mut head = [0; HEAD];
-    let length = length.min(HEAD);
     head[..length].copy_from_slice(&bytes[start..start + length]);
     u128::from_le_bytes(head)
 }
