@@ -46,6 +46,7 @@ use crate::land::pages::FlatChunk;
 use crate::land::pages::FlatOptions;
 use crate::land::pages::FlatWriter;
 use crate::land::pages::PAGE_BYTES;
+use crate::land::pages::shared_front;
 use crate::land::types::NUMBER_PREFIX;
 
 /// What pages are compressed for.
@@ -282,6 +283,7 @@ fn flat_options(properties: &WriterProperties, column: &ColumnDescriptor) -> Opt
     let encoding = properties.encoding(path)?;
     Some(FlatOptions {
         dictionary: properties.dictionary_enabled(path),
+        fronts: encoding == Encoding::DELTA_BYTE_ARRAY,
         differences: encoding == Encoding::DELTA_BINARY_PACKED,
         compressed: properties.compression(path) != Compression::UNCOMPRESSED,
         statistics: properties.statistics_enabled(path) != EnabledStatistics::None,
@@ -366,8 +368,12 @@ fn properties(schema: &SchemaRef, first: &[RecordBatch], threads: usize, codec: 
         }
         match field.data_type() {
             DataType::Utf8 if codec == Codec::Quick => {
-                builder = builder.set_column_encoding(path.clone(), Encoding::DELTA_LENGTH_BYTE_ARRAY);
-                if !look.repeated && !look.halved {
+                let encoding = match look.halved {
+                    Some(Half::Fronts) => Encoding::DELTA_BYTE_ARRAY,
+                    _ => Encoding::DELTA_LENGTH_BYTE_ARRAY,
+                };
+                builder = builder.set_column_encoding(path.clone(), encoding);
+                if !look.repeated && look.halved != Some(Half::Compressed) {
                     builder = builder.set_column_compression(path.clone(), Compression::UNCOMPRESSED);
                 }
             }
@@ -409,28 +415,42 @@ struct Look {
     same: bool,
     /// Nearly every value is at least the one before.
     ordered: bool,
-    /// LZ4 makes the texts half as long.
-    halved: bool,
+    /// What makes the texts half as long.
+    halved: Option<Half>,
 }
 
-/// Whether LZ4 makes the texts of a column half as long.
-fn halved(first: &[RecordBatch], field: usize) -> bool {
-    let (mut rows, mut before, mut after) = (0, 0, 0);
+/// What makes the texts of a column half as long, by the time it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Half {
+    /// To leave out what a text shares with the one before, as ids in any order share their beginning.
+    Fronts,
+    /// LZ4.
+    Compressed,
+}
+
+/// What makes the texts of a column half as long.
+fn halved(first: &[RecordBatch], field: usize) -> Option<Half> {
+    let (mut rows, mut before, mut fronts, mut after) = (0, 0, 0, 0);
     for texts in first.iter().filter_map(|batch| batch.column(field).as_string_opt::<i32>()) {
         let texts = texts.slice(0, texts.len().min(STEP - rows));
         let of = |offset: Option<&i32>| offset.and_then(|offset| usize::try_from(*offset).ok()).unwrap_or(0);
         let (begin, end) = (of(texts.value_offsets().first()), of(texts.value_offsets().last()));
         let bytes = texts.value_data().get(begin..end).unwrap_or_default();
+        let valid: Vec<&str> = texts.iter().flatten().collect();
+        fronts += valid.windows(2).map(|two| shared_front(two[0].as_bytes(), two[1].as_bytes())).sum::<usize>();
         rows += texts.len();
         before += bytes.len();
         after += lz4_flex::block::compress(bytes).len();
     }
-    after * 2 <= before
+    if fronts * 2 >= before {
+        return Some(Half::Fronts);
+    }
+    (after * 2 <= before).then_some(Half::Compressed)
 }
 
 impl Look {
     fn at(first: &[RecordBatch], field: usize) -> Self {
-        let unknown = Self { repeated: true, same: false, ordered: true, halved: true };
+        let unknown = Self { repeated: true, same: false, ordered: true, halved: Some(Half::Compressed) };
         let mut count = Count::default();
         let steps = |batch: &RecordBatch| (0..batch.num_rows()).step_by(STEP);
         for (batch, from) in first.iter().flat_map(|batch| steps(batch).map(move |from| (batch, from))) {
@@ -450,7 +470,7 @@ impl Look {
         }
         let Count { values, falls, seen } = count;
         let repeated = values < 1_024 || seen.len() * 2 < values;
-        let halved = !repeated && halved(first, field);
+        let halved = if repeated { None } else { halved(first, field) };
         Self { repeated, same: seen.len() < 2, ordered: falls * 16 <= values, halved }
     }
 }
@@ -487,13 +507,17 @@ fn failed(error: ParquetError) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::BooleanArray;
+    use arrow::array::Int32Array;
     use arrow::array::Int64Array;
     use arrow::array::ListArray;
     use arrow::array::StringArray;
+    use arrow::array::TimestampMicrosecondArray;
     use arrow::datatypes::Field;
     use arrow::datatypes::Int64Type;
     use arrow::datatypes::Schema;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use parquet::file::metadata::ColumnChunkMetaData;
 
     use super::*;
 
@@ -556,39 +580,70 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_never_repeat_are_compressed_where_that_halves_them() {
-        let schema = Arc::new(Schema::new(vec![
-            Field::new("Id", DataType::Utf8, true),
-            Field::new("noise", DataType::Utf8, true),
-            Field::new("repeated", DataType::Utf8, true),
-        ]));
-        let noise = |n: i64| Some(format!("{:016x}", RandomState::with_seed(7).hash_one(n))).filter(|_| n % 9 != 0);
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new((0..5_000).map(|n| Some(format!("003bm00000{n:08}"))).collect::<StringArray>()),
-            Arc::new((0..5_000).map(noise).collect::<StringArray>()),
-            Arc::new((0..5_000).map(|n| Some(format!("value {}", n % 7))).collect::<StringArray>()),
-        ];
-        let batch = RecordBatch::try_new(schema, columns).unwrap();
-        for (codec, of_texts) in [(Codec::Quick, 3), (Codec::Small, 0)] {
-            let limits = Limits { codec, ..Limits::default() };
-            let encoder = FileEncoder::begin(batch.schema_ref(), std::slice::from_ref(&batch), &limits).unwrap();
-            assert_eq!(encoder.columns.iter().filter(|column| matches!(column, Column::Flat(_))).count(), of_texts);
-        }
+    fn flat_columns_are_written_in_the_way_that_suits_their_values() {
+        let noise = |n: i64| RandomState::with_seed(7).hash_one(n).cast_signed();
+        let texts = |of: &dyn Fn(i64) -> String| -> ArrayRef {
+            Arc::new((0..5_000).map(|n| (n % 9 != 0).then(|| of(n))).collect::<StringArray>())
+        };
+        let numbers = |of: &dyn Fn(i64) -> i64| -> ArrayRef { Arc::new((0..5_000).map(of).collect::<Int64Array>()) };
+        let instants = TimestampMicrosecondArray::from_iter_values((0..5_000).map(noise)).with_timezone("UTC");
+        let batch = RecordBatch::try_from_iter([
+            ("id", texts(&|n| format!("003bm00000{n:08}"))),
+            ("address", texts(&|n| format!("{n:04}@mail.customers.example.com"))),
+            ("noise", texts(&|n| format!("{:016x}", noise(n)))),
+            ("repeated", texts(&|n| format!("value {}", n % 7))),
+            ("one", numbers(&|_| 1_795_799_892_625_960)),
+            ("some", numbers(&|n| noise(n % 5))),
+            ("at", Arc::new(instants)),
+            ("_sf2gs_number.id", numbers(&noise)),
+            ("flag", Arc::new((0..5_000).map(|n| Some(n % 3 == 0)).collect::<BooleanArray>())),
+            ("small", Arc::new(Int32Array::from_iter_values(0..5_000))),
+        ])
+        .unwrap();
         let written = |codec| {
-            let reader = encoded(&batch, &Limits { codec, ..Limits::default() });
-            let columns = reader.metadata().row_group(0).columns().iter();
-            let columns: Vec<_> = columns
-                .map(|column| {
-                    let lengths_first = column.encodings().any(|found| found == Encoding::DELTA_LENGTH_BYTE_ARRAY);
-                    (column.compression() != Compression::UNCOMPRESSED, lengths_first)
-                })
-                .collect();
+            let limits = Limits { codec, ..Limits::default() };
+            let reader = encoded(&batch, &limits);
+            let told = |column: &ColumnChunkMetaData| {
+                let dictionary = column.dictionary_page_offset().is_some();
+                let known =
+                    [Encoding::DELTA_BYTE_ARRAY, Encoding::DELTA_LENGTH_BYTE_ARRAY, Encoding::DELTA_BINARY_PACKED];
+                let known = known.into_iter().find(|known| column.encodings().any(|found| found == *known));
+                let encoding = known.unwrap_or(if dictionary { Encoding::RLE_DICTIONARY } else { Encoding::PLAIN });
+                (encoding, column.compression() != Compression::UNCOMPRESSED)
+            };
+            let told: Vec<_> = reader.metadata().row_group(0).columns().iter().map(told).collect();
             let read: Vec<RecordBatch> = reader.with_batch_size(10_000).build().unwrap().map(Result::unwrap).collect();
             assert_eq!(read, std::slice::from_ref(&batch));
-            columns
+            let encoder = FileEncoder::begin(batch.schema_ref(), std::slice::from_ref(&batch), &limits).unwrap();
+            (told, encoder.columns.iter().map(|column| matches!(column, Column::Flat(_))).collect::<Vec<_>>())
         };
-        assert_eq!(written(Codec::Quick), [(true, true), (false, true), (true, false)]);
-        assert_eq!(written(Codec::Small), [(true, false), (true, false), (true, false)]);
+        let quick = [
+            (Encoding::DELTA_BYTE_ARRAY, false),
+            (Encoding::DELTA_LENGTH_BYTE_ARRAY, true),
+            (Encoding::DELTA_LENGTH_BYTE_ARRAY, false),
+            (Encoding::RLE_DICTIONARY, true),
+            (Encoding::DELTA_BINARY_PACKED, false),
+            (Encoding::RLE_DICTIONARY, true),
+            (Encoding::DELTA_BINARY_PACKED, false),
+            (Encoding::PLAIN, false),
+            (Encoding::PLAIN, true),
+            (Encoding::PLAIN, true),
+        ];
+        let flat = [true, true, true, true, true, false, true, true, true, false];
+        assert_eq!(written(Codec::Quick), (quick.to_vec(), flat.to_vec()));
+        let small = [
+            (Encoding::PLAIN, true),
+            (Encoding::PLAIN, true),
+            (Encoding::PLAIN, true),
+            (Encoding::RLE_DICTIONARY, true),
+            (Encoding::RLE_DICTIONARY, true),
+            (Encoding::RLE_DICTIONARY, true),
+            (Encoding::PLAIN, true),
+            (Encoding::PLAIN, false),
+            (Encoding::PLAIN, true),
+            (Encoding::PLAIN, true),
+        ];
+        assert_eq!(written(Codec::Small), (small.to_vec(), vec![false; 10]));
     }
 
     #[test]

@@ -43,6 +43,8 @@ use self::numbers::Numbers;
 use self::pieces::Pieces;
 use self::texts::Texts;
 
+pub(super) use self::texts::shared_front;
+
 type Result<T> = std::result::Result<T, ParquetError>;
 
 /// Bytes of a page before it is compressed: small enough to stay in a core's own cache from then until it is written, and
@@ -54,6 +56,8 @@ pub(super) const PAGE_BYTES: usize = 64 << 10;
 pub(super) struct FlatOptions {
     /// Texts that come again are written once a row group.
     pub(super) dictionary: bool,
+    /// Of other texts only what they do not share with the one before is written.
+    pub(super) fronts: bool,
     /// Numbers are told by their differences.
     pub(super) differences: bool,
     /// LZ4, or as the values are.
@@ -101,7 +105,7 @@ impl FlatWriter {
         let values = match column.physical_type() {
             Type::INT64 => Values::Numbers(Numbers::new(options.differences)),
             Type::BOOLEAN => Values::Flags(Flags::default()),
-            _ => Values::Texts(Texts::new(options.dictionary)),
+            _ => Values::Texts(Texts::new(options.dictionary, options.fronts)),
         };
         Self {
             column,
