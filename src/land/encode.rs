@@ -42,6 +42,8 @@ use parquet::schema::types::ColumnPath;
 
 use crate::error::Error;
 use crate::error::Result;
+use crate::land::pages::Blank;
+use crate::land::pages::FilePieces;
 use crate::land::pages::FlatChunk;
 use crate::land::pages::FlatOptions;
 use crate::land::pages::FlatWriter;
@@ -107,7 +109,7 @@ pub(crate) struct FileEncoder {
     schema: SchemaRef,
     /// Parquet columns of each Arrow field: one for a flat field, more for a nested one.
     leaves: Vec<usize>,
-    writer: SerializedFileWriter<Vec<u8>>,
+    writer: SerializedFileWriter<FilePieces>,
     factory: ArrowRowGroupWriterFactory,
     columns: Vec<Column>,
     group_rows: usize,
@@ -121,7 +123,7 @@ impl FileEncoder {
     pub(crate) fn begin(schema: &SchemaRef, first: &[RecordBatch], limits: &Limits) -> Result<Self> {
         let threads = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
         let properties = properties(schema, first, threads, limits.codec)?;
-        let (writer, factory) = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties))
+        let (writer, factory) = ArrowWriter::try_new(FilePieces::default(), Arc::clone(schema), Some(properties))
             .and_then(ArrowWriter::into_serialized_writer)
             .map_err(failed)?;
         let mut leaves = vec![0; schema.fields().len()];
@@ -143,7 +145,7 @@ impl FileEncoder {
     }
 
     /// Encodes `slab` and returns the bytes that are ready to be stored (often none).
-    pub(crate) fn encode(&mut self, slab: &[RecordBatch]) -> Result<Bytes> {
+    pub(crate) fn encode(&mut self, slab: &[RecordBatch]) -> Result<Vec<Bytes>> {
         let mut work = Vec::with_capacity(self.leaves.len());
         let mut rest = self.columns.as_mut_slice();
         for (field, count) in self.leaves.iter().enumerate() {
@@ -171,24 +173,21 @@ impl FileEncoder {
         self.group_rows += slab.iter().map(RecordBatch::num_rows).sum::<usize>();
         let held: usize = self.columns.iter().map(Column::memory_size).sum();
         let full = self.group_rows >= self.limits.group_rows || held >= self.limits.group_bytes;
-        if full { self.end_group() } else { Ok(Bytes::new()) }
+        if full { self.end_group() } else { Ok(Vec::new()) }
     }
 
     /// Ends the file and returns its last bytes and the number of its rows as the footer tells it.
-    pub(crate) fn finish(mut self) -> Result<(Bytes, u64)> {
-        let mut bytes = Vec::new();
-        if self.group_rows > 0 {
-            bytes.extend_from_slice(&self.end_group()?);
-        }
+    pub(crate) fn finish(mut self) -> Result<(Vec<Bytes>, u64)> {
+        let mut bytes = if self.group_rows > 0 { self.end_group()? } else { Vec::new() };
         let footer = self.writer.finish().map_err(failed)?;
         self.writer.flush().map_err(|error| failed(error.into()))?;
-        bytes.append(self.writer.inner_mut());
+        bytes.append(&mut self.writer.inner_mut().take());
         let rows = u64::try_from(footer.file_metadata().num_rows())
             .map_err(|_| Error::bug("a Parquet footer counts less than no rows"))?;
-        Ok((bytes.into(), rows))
+        Ok((bytes, rows))
     }
 
-    fn end_group(&mut self) -> Result<Bytes> {
+    fn end_group(&mut self) -> Result<Vec<Bytes>> {
         self.groups += 1;
         self.group_rows = 0;
         let next = columns(&self.writer, &self.factory, self.groups)?;
@@ -201,20 +200,25 @@ impl FileEncoder {
             Ok(())
         })?;
         let chunks = chunks.into_inner().map_err(|_| Error::bug("an encoder thread died"))?;
-        // The pages move from the chunks into these bytes one chunk at a time; growing by doubling would hold them twice.
-        let size: u64 = chunks.iter().flatten().map(Chunk::size).sum();
-        self.writer.inner_mut().reserve_exact(usize::try_from(size).unwrap_or(0));
+        let mut chunks: Vec<Chunk> = chunks.into_iter().flatten().collect();
+        let mut start = self.writer.bytes_written() as u64;
+        for chunk in &mut chunks {
+            if let Chunk::Flat(flat) = chunk {
+                self.writer.inner_mut().await_column(start, std::mem::take(&mut flat.pages));
+            }
+            start += chunk.size();
+        }
         let mut group = self.writer.next_row_group().map_err(failed)?;
-        for chunk in chunks.into_iter().flatten() {
+        for chunk in chunks {
             match chunk {
                 Chunk::Any(chunk) => chunk.append_to_row_group(&mut group),
-                Chunk::Flat(chunk) => group.append_column(&chunk.pages, chunk.close),
+                Chunk::Flat(chunk) => group.append_column(&Blank(chunk.close.bytes_written), chunk.close),
             }
             .map_err(failed)?;
         }
         group.close().map_err(failed)?;
         self.writer.flush().map_err(|error| failed(error.into()))?;
-        Ok(std::mem::take(self.writer.inner_mut()).into())
+        Ok(self.writer.inner_mut().take())
     }
 }
 
@@ -264,7 +268,7 @@ impl Chunk {
 
 /// The columns of the next row group.
 fn columns(
-    writer: &SerializedFileWriter<Vec<u8>>,
+    writer: &SerializedFileWriter<FilePieces>,
     factory: &ArrowRowGroupWriterFactory,
     group: usize,
 ) -> Result<Vec<Column>> {
@@ -541,29 +545,32 @@ mod tests {
     #[test]
     fn several_row_groups_of_nested_columns_read_back_as_written() {
         let slabs = [vec![batch(0, 3_000), batch(3_000, 10)], vec![batch(3_010, 5_000)]];
-        let mut encoder = FileEncoder::begin(&slabs[0][0].schema(), &slabs[0], &Limits::default()).unwrap();
-        let mut bytes = Vec::new();
-        for slab in &slabs {
-            bytes.extend_from_slice(&encoder.encode(slab).unwrap());
-            bytes.extend_from_slice(&encoder.end_group().unwrap());
+        for codec in [Codec::Quick, Codec::Small] {
+            let limits = Limits { codec, ..Limits::default() };
+            let mut encoder = FileEncoder::begin(&slabs[0][0].schema(), &slabs[0], &limits).unwrap();
+            let mut pieces = Vec::new();
+            for slab in &slabs {
+                pieces.extend(encoder.encode(slab).unwrap());
+                pieces.extend(encoder.end_group().unwrap());
+            }
+            let (last, rows) = encoder.finish().unwrap();
+            assert_eq!(rows, 8_010);
+            pieces.extend(last);
+            let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(pieces.concat())).unwrap();
+            assert_eq!(reader.metadata().num_row_groups(), 2);
+            let read: Vec<RecordBatch> = reader.with_batch_size(10_000).build().unwrap().map(Result::unwrap).collect();
+            let read = arrow::compute::concat_batches(&read[0].schema(), &read).unwrap();
+            assert_eq!(read.columns(), batch(0, 8_010).columns());
         }
-        let (last, rows) = encoder.finish().unwrap();
-        assert_eq!(rows, 8_010);
-        bytes.extend_from_slice(&last);
-        let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes)).unwrap();
-        assert_eq!(reader.metadata().num_row_groups(), 2);
-        let read: Vec<RecordBatch> = reader.with_batch_size(10_000).build().unwrap().map(Result::unwrap).collect();
-        let read = arrow::compute::concat_batches(&read[0].schema(), &read).unwrap();
-        assert_eq!(read.columns(), batch(0, 8_010).columns());
     }
 
     /// A file of one batch.
     fn encoded(batch: &RecordBatch, limits: &Limits) -> ParquetRecordBatchReaderBuilder<Bytes> {
         let rows = std::slice::from_ref(batch);
         let mut encoder = FileEncoder::begin(batch.schema_ref(), rows, limits).unwrap();
-        let mut bytes = encoder.encode(rows).unwrap().to_vec();
-        bytes.extend_from_slice(&encoder.finish().unwrap().0);
-        ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes)).unwrap()
+        let mut pieces = encoder.encode(rows).unwrap();
+        pieces.extend(encoder.finish().unwrap().0);
+        ParquetRecordBatchReaderBuilder::try_new(Bytes::from(pieces.concat())).unwrap()
     }
 
     #[test]

@@ -101,7 +101,7 @@ pub struct SnapshotWriter {
     slab: Vec<RecordBatch>,
     slab_rows: usize,
     slab_bytes: usize,
-    encoding: Option<JoinHandle<Result<(FileEncoder, Bytes)>>>,
+    encoding: Option<JoinHandle<Result<(FileEncoder, Vec<Bytes>)>>>,
     open: Option<OpenFile>,
     files: Vec<NewFile>,
 }
@@ -225,12 +225,11 @@ impl SnapshotWriter {
         Ok(Some(encoder))
     }
 
-    async fn send(&mut self, bytes: Bytes) -> Result<()> {
-        if let Some(file) = &mut self.open
-            && !bytes.is_empty()
-        {
-            file.sent += bytes.len() as u64;
-            file.upload.put(bytes).await.map_err(|error| store::failed("write a data file", error))?;
+    async fn send(&mut self, pieces: Vec<Bytes>) -> Result<()> {
+        let Some(file) = &mut self.open else { return Ok(()) };
+        for piece in pieces {
+            file.sent += piece.len() as u64;
+            file.upload.put(piece).await.map_err(|error| store::failed("write a data file", error))?;
         }
         Ok(())
     }

@@ -43,6 +43,8 @@ use self::numbers::Numbers;
 use self::pieces::Pieces;
 use self::texts::Texts;
 
+pub(super) use self::pieces::Blank;
+pub(super) use self::pieces::FilePieces;
 pub(super) use self::texts::shared_front;
 
 type Result<T> = std::result::Result<T, ParquetError>;

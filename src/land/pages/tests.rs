@@ -49,7 +49,8 @@ fn file(written: &[ArrayRef], nullable: bool, options: FlatOptions) -> ParquetRe
     }
     let chunk = column.close().unwrap();
     let mut group = writer.next_row_group().unwrap();
-    group.append_column(&chunk.pages, chunk.close).unwrap();
+    let pages: Vec<Bytes> = chunk.pages.into_iter().collect();
+    group.append_column(&Bytes::from(pages.concat()), chunk.close).unwrap();
     group.close().unwrap();
     ParquetRecordBatchReaderBuilder::try_new(Bytes::from(writer.into_inner().unwrap())).unwrap()
 }

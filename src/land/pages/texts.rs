@@ -157,17 +157,13 @@ impl Ends {
 }
 
 /// Where each text that is not null begins and ends in the bytes of all.
+#[inline]
 fn each_valid(texts: &StringArray, mut take: impl FnMut(usize, usize)) {
-    let each = texts.value_offsets().array_windows::<2>().map(|[start, end]| (*start as usize, *end as usize));
-    match texts.nulls() {
-        Some(nulls) if nulls.null_count() > 0 => {
-            for ((start, end), valid) in each.zip(nulls.inner()) {
-                if valid {
-                    take(start, end);
-                }
-            }
+    let nulls = texts.nulls().filter(|nulls| nulls.null_count() > 0);
+    for (row, [start, end]) in texts.value_offsets().array_windows().enumerate() {
+        if nulls.is_none_or(|nulls| nulls.is_valid(row)) {
+            take(*start as usize, *end as usize);
         }
-        _ => each.for_each(|(start, end)| take(start, end)),
     }
 }
 
@@ -215,16 +211,13 @@ fn add_fronts(texts: &[&StringArray], shared: &mut Vec<i32>, lengths: &mut Vec<i
 /// How many bytes two texts begin with alike.
 #[inline]
 pub(in crate::land) fn shared_front(one: &[u8], other: &[u8]) -> usize {
-    let most = one.len().min(other.len());
-    let (one, other) = (&one[..most], &other[..most]);
-    let words = one.as_chunks::<8>().0.iter().zip(other.as_chunks::<8>().0);
     let mut front = 0;
-    for (one, other) in words {
-        let different = u64::from_le_bytes(*one) ^ u64::from_le_bytes(*other);
+    while let (Some(first), Some(second)) = (one[front..].first_chunk(), other[front..].first_chunk()) {
+        let different = u128::from_le_bytes(*first) ^ u128::from_le_bytes(*second);
         if different != 0 {
             return front + different.trailing_zeros() as usize / 8;
         }
-        front += 8;
+        front += size_of::<u128>();
     }
     front + one[front..].iter().zip(&other[front..]).take_while(|(one, other)| one == other).count()
 }
