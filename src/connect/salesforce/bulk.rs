@@ -40,7 +40,7 @@ pub struct PollPolicy {
 impl Default for PollPolicy {
     fn default() -> Self {
         Self {
-            first: Duration::from_millis(25),
+            first: Duration::from_millis(10),
             longest: Duration::from_secs(30),
             queued: Duration::from_secs(24 * 3_600),
             stuck: Duration::from_secs(2 * 3_600),
