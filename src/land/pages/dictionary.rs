@@ -1,7 +1,7 @@
 //! The different texts of a column, numbered in the order in which they come.
 //!
-//! Most texts that repeat are short: names, titles, towns. So the first and the last [`HEAD`] bytes of a text are compared
-//! as numbers, and nothing but a text longer than both is looked at again.
+//! Most texts that repeat are short: names, titles, towns. So the first [`HEAD`] bytes of a text are compared as two
+//! numbers, and nothing but a longer text is looked at again.
 
 use std::hash::BuildHasher;
 use std::hash::RandomState;
@@ -27,7 +27,6 @@ pub(super) struct Dictionary {
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     head: u128,
-    tail: u128,
     hash: u64,
     /// Where the text begins in the page.
     start: u32,
@@ -59,27 +58,23 @@ impl Dictionary {
     #[inline]
     pub(super) fn number(&mut self, bytes: &[u8], start: usize, end: usize) -> u32 {
         let length = end - start;
-        let (head, tail) = (head(bytes, start, length), tail(bytes, start, end));
+        let head = head(bytes, start, length);
         let mut hash = mixed(head as u64 ^ self.seeds[0] ^ length as u64, (head >> 64) as u64 ^ self.seeds[1]);
-        let middle = if length > 2 * HEAD { &bytes[start + HEAD..end - HEAD] } else { &[] };
-        if length > HEAD {
-            hash = mixed(hash ^ tail as u64, (tail >> 64) as u64 ^ self.seeds[0]);
-            for (at, piece) in middle.chunks(HEAD).enumerate() {
-                let piece = self::head(middle, at * HEAD, piece.len());
-                hash = mixed(hash ^ piece as u64, (piece >> 64) as u64 ^ self.seeds[0]);
-            }
+        let rest = if length > HEAD { &bytes[start + HEAD..end] } else { &[] };
+        for (at, piece) in rest.chunks(HEAD).enumerate() {
+            let piece = self::head(rest, at * HEAD, piece.len());
+            hash = mixed(hash ^ piece as u64, (piece >> 64) as u64 ^ self.seeds[0]);
         }
         let mut slot = hash as usize;
         loop {
             slot &= self.slots.len() - 1;
             let Some(number) = self.slots[slot].checked_sub(1) else {
-                let entry = Entry { head, tail, hash, start: 0, length: length as u32 };
-                return self.add(entry, &bytes[start..end], slot);
+                return self.add(Entry { head, hash, start: 0, length: length as u32 }, &bytes[start..end], slot);
             };
             let entry = &self.entries[number as usize];
-            if (entry.head, entry.tail) == (head, tail)
+            if entry.head == head
                 && entry.length as usize == length
-                && (middle.is_empty() || self.page[entry.start as usize + HEAD..].starts_with(middle))
+                && (rest.is_empty() || self.page[entry.start as usize + HEAD..].starts_with(rest))
             {
                 return number;
             }
@@ -131,12 +126,6 @@ fn head(bytes: &[u8], start: usize, length: usize) -> u128 {
     u128::from_le_bytes(head)
 }
 
-/// The last bytes of a text as a number, 0 of one that its first bytes tell whole.
-#[inline]
-fn tail(bytes: &[u8], start: usize, end: usize) -> u128 {
-    bytes[start..end].last_chunk().filter(|_| end - start > HEAD).map_or(0, |tail| u128::from_le_bytes(*tail))
-}
-
 #[inline]
 fn mixed(left: u64, right: u64) -> u64 {
     let product = u128::from(left) * u128::from(right);
@@ -154,7 +143,7 @@ mod tests {
     proptest! {
         #[test]
         fn equal_texts_have_one_number_in_the_order_of_their_coming(
-            texts in prop::collection::vec("[ab\0]{0,3}|[ab]{7,9}|[ab]{15,18}|a{15}[ab]{1,3}a{15}|é{0,24}", 0..700),
+            texts in prop::collection::vec("[ab\0]{0,3}|[ab]{7,9}|[ab]{15,18}|é{0,12}", 0..700),
         ) {
             let mut dictionary = Dictionary::new();
             let mut known = HashMap::new();
