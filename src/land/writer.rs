@@ -86,6 +86,9 @@ struct OpenFile {
     nulls: BTreeMap<String, u64>,
 }
 
+/// The encoder after a slab, and what of the file is ready.
+type Encoded = (FileEncoder, Vec<Bytes>);
+
 /// Takes batches, encodes them on worker threads while the next ones come in, and uploads as it goes.
 ///
 /// At most two slabs of rows and the encoded pages of one row group are held. Dropping the writer commits nothing;
@@ -101,7 +104,7 @@ pub struct SnapshotWriter {
     slab: Vec<RecordBatch>,
     slab_rows: usize,
     slab_bytes: usize,
-    encoding: Option<JoinHandle<Result<(FileEncoder, Vec<Bytes>)>>>,
+    encoding: Option<JoinHandle<Result<Encoded>>>,
     open: Option<OpenFile>,
     files: Vec<NewFile>,
 }
