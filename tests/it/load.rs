@@ -313,7 +313,8 @@ async fn rows_that_clear_or_keep_a_field_do_not_go_by_bulk() {
     assert_eq!(dump.iter().filter(|company| company["Name"] == "New").count(), 5_099);
     let chunks = world.ledger.chunks(Some(&world.run)).unwrap();
     assert_eq!(chunks.iter().filter(|chunk| chunk.route == "object_update").map(|chunk| chunk.rows).sum::<u64>(), 1);
-    assert!(sync_calls(&world) - before < 12);
+    // 102 without bulk jobs; how often those are asked after depends on the time that they take.
+    assert!(sync_calls(&world) - before < 50);
 }
 
 #[tokio::test]
