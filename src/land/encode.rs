@@ -54,9 +54,10 @@ use crate::land::types::NUMBER_PREFIX;
 /// What pages are compressed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Codec {
-    /// Time: LZ4 takes far less to write and to read than zstd, for files half as large again. Texts that it would not make
-    /// half as long are left as they are: looking for what is not there takes it longest. The lengths of texts stand
-    /// together before them, so that a reader does not step from one to the next.
+    /// Time: LZ4 takes far less to write and to read than zstd, for files half as large again, and to leave out what ids
+    /// begin alike with takes less still. Texts that neither makes half as long are left as they are: looking for what is
+    /// not there takes LZ4 longest. The lengths of texts stand together before them, so that a reader does not step from
+    /// one to the next.
     Quick,
     /// Room: what is sent to a bucket is waited for and paid by the byte. Only what every reader of Parquet knows is used.
     Small,

@@ -77,9 +77,12 @@ struct Texts {
 /// a copy of one length takes a fraction of the time of one of just the right length.
 const WIDE: usize = 32;
 
-/// Cells that are on their way into a column, so few that they stay next to the processor.
+/// Bytes of cells that are on their way into a column: so few that they stay next to the processor.
+const NEAR_BYTES: usize = 2_048;
+
+/// Cells that are on their way into a column.
 struct Near {
-    bytes: [u8; 2_048],
+    bytes: [u8; NEAR_BYTES],
     filled: usize,
 }
 
@@ -129,7 +132,7 @@ impl Texts {
 
     fn push_as<const ANY: bool>(&mut self, bytes: &[u8], cells: ColumnSpans<'_>, ids: Ids) -> Result<bool, usize> {
         let mut any_empty = false;
-        let mut near = Near { bytes: [0; 2_048], filled: 0 };
+        let mut near = Near { bytes: [0; NEAR_BYTES], filled: 0 };
         let Self { bytes: texts, offsets } = self;
         let mut begin = texts.len();
         let rows = offsets.len();

@@ -1,9 +1,9 @@
 //! Flat columns to Parquet pages, straight from Arrow's buffers.
 //!
 //! The values of a column lie one behind the other already, so a page is mostly one copy of them, where the Parquet crate
-//! takes value by value and copies each page four times. Texts stand behind their lengths (`DELTA_LENGTH_BYTE_ARRAY`) or are
-//! named by their number in a dictionary; numbers are told by their differences (`DELTA_BINARY_PACKED`) or as they are;
-//! booleans are bits.
+//! takes value by value and copies each page four times. Texts stand behind their lengths (`DELTA_LENGTH_BYTE_ARRAY`), lack
+//! what they share with the one before (`DELTA_BYTE_ARRAY`) or are named by their number in a dictionary; numbers are told by
+//! their differences (`DELTA_BINARY_PACKED`) or as they are; booleans are bits.
 //!
 //! # Promises
 //! * A reader finds the values that the Parquet crate would have written, nulls included.
