@@ -48,16 +48,15 @@ use crate::land::pages::FlatChunk;
 use crate::land::pages::FlatOptions;
 use crate::land::pages::FlatWriter;
 use crate::land::pages::PAGE_BYTES;
-use crate::land::pages::shared_front;
 use crate::land::types::NUMBER_PREFIX;
 
 /// What pages are compressed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Codec {
-    /// Time: LZ4 takes far less to write and to read than zstd, for files half as large again, and to leave out what ids
-    /// begin alike with takes less still. Texts that neither makes half as long are left as they are: looking for what is
-    /// not there takes LZ4 longest. The lengths of texts stand together before them, so that a reader does not step from
-    /// one to the next.
+    /// Time: LZ4 takes far less to write and to read than zstd, for files half as large again. Texts that it would not make
+    /// half as long are left as they are: looking for what is not there takes it longest. The lengths of texts stand
+    /// together before them, so that a reader does not step from one to the next; to leave out what ids begin alike with
+    /// takes less to write than LZ4, but more to read.
     Quick,
     /// Room: what is sent to a bucket is waited for and paid by the byte. Only what every reader of Parquet knows is used.
     Small,
@@ -288,7 +287,6 @@ fn flat_options(properties: &WriterProperties, column: &ColumnDescriptor) -> Opt
     let encoding = properties.encoding(path)?;
     Some(FlatOptions {
         dictionary: properties.dictionary_enabled(path),
-        fronts: encoding == Encoding::DELTA_BYTE_ARRAY,
         differences: encoding == Encoding::DELTA_BINARY_PACKED,
         compressed: properties.compression(path) != Compression::UNCOMPRESSED,
         statistics: properties.statistics_enabled(path) != EnabledStatistics::None,
@@ -373,12 +371,8 @@ fn properties(schema: &SchemaRef, first: &[RecordBatch], threads: usize, codec: 
         }
         match field.data_type() {
             DataType::Utf8 if codec == Codec::Quick => {
-                let encoding = match look.halved {
-                    Some(Half::Fronts) => Encoding::DELTA_BYTE_ARRAY,
-                    _ => Encoding::DELTA_LENGTH_BYTE_ARRAY,
-                };
-                builder = builder.set_column_encoding(path.clone(), encoding);
-                if !look.repeated && look.halved != Some(Half::Compressed) {
+                builder = builder.set_column_encoding(path.clone(), Encoding::DELTA_LENGTH_BYTE_ARRAY);
+                if !look.repeated && !look.halved {
                     builder = builder.set_column_compression(path.clone(), Compression::UNCOMPRESSED);
                 }
             }
@@ -420,42 +414,28 @@ struct Look {
     same: bool,
     /// Nearly every value is at least the one before.
     ordered: bool,
-    /// What makes the texts half as long.
-    halved: Option<Half>,
+    /// LZ4 makes the texts half as long.
+    halved: bool,
 }
 
-/// What makes the texts of a column half as long, by the time it takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Half {
-    /// To leave out what a text shares with the one before, as ids in any order share their beginning.
-    Fronts,
-    /// LZ4.
-    Compressed,
-}
-
-/// What makes the texts of a column half as long.
-fn halved(first: &[RecordBatch], field: usize) -> Option<Half> {
-    let (mut rows, mut before, mut fronts, mut after) = (0, 0, 0, 0);
+/// Whether LZ4 makes the texts of a column half as long.
+fn halved(first: &[RecordBatch], field: usize) -> bool {
+    let (mut rows, mut before, mut after) = (0, 0, 0);
     for texts in first.iter().filter_map(|batch| batch.column(field).as_string_opt::<i32>()) {
         let texts = texts.slice(0, texts.len().min(STEP - rows));
         let of = |offset: Option<&i32>| offset.and_then(|offset| usize::try_from(*offset).ok()).unwrap_or(0);
         let (begin, end) = (of(texts.value_offsets().first()), of(texts.value_offsets().last()));
         let bytes = texts.value_data().get(begin..end).unwrap_or_default();
-        let valid: Vec<&str> = texts.iter().flatten().collect();
-        fronts += valid.windows(2).map(|two| shared_front(two[0].as_bytes(), two[1].as_bytes())).sum::<usize>();
         rows += texts.len();
         before += bytes.len();
         after += lz4_flex::block::compress(bytes).len();
     }
-    if fronts * 2 >= before {
-        return Some(Half::Fronts);
-    }
-    (after * 2 <= before).then_some(Half::Compressed)
+    after * 2 <= before
 }
 
 impl Look {
     fn at(first: &[RecordBatch], field: usize) -> Self {
-        let unknown = Self { repeated: true, same: false, ordered: true, halved: Some(Half::Compressed) };
+        let unknown = Self { repeated: true, same: false, ordered: true, halved: true };
         let mut count = Count::default();
         let steps = |batch: &RecordBatch| (0..batch.num_rows()).step_by(STEP);
         for (batch, from) in first.iter().flat_map(|batch| steps(batch).map(move |from| (batch, from))) {
@@ -475,7 +455,7 @@ impl Look {
         }
         let Count { values, falls, seen } = count;
         let repeated = values < 1_024 || seen.len() * 2 < values;
-        let halved = if repeated { None } else { halved(first, field) };
+        let halved = !repeated && halved(first, field);
         Self { repeated, same: seen.len() < 2, ordered: falls * 16 <= values, halved }
     }
 }
@@ -613,8 +593,7 @@ mod tests {
             let reader = encoded(&batch, &limits);
             let told = |column: &ColumnChunkMetaData| {
                 let dictionary = column.dictionary_page_offset().is_some();
-                let known =
-                    [Encoding::DELTA_BYTE_ARRAY, Encoding::DELTA_LENGTH_BYTE_ARRAY, Encoding::DELTA_BINARY_PACKED];
+                let known = [Encoding::DELTA_LENGTH_BYTE_ARRAY, Encoding::DELTA_BINARY_PACKED];
                 let known = known.into_iter().find(|known| column.encodings().any(|found| found == *known));
                 let encoding = known.unwrap_or(if dictionary { Encoding::RLE_DICTIONARY } else { Encoding::PLAIN });
                 (encoding, column.compression() != Compression::UNCOMPRESSED)
@@ -626,7 +605,7 @@ mod tests {
             (told, encoder.columns.iter().map(|column| matches!(column, Column::Flat(_))).collect::<Vec<_>>())
         };
         let quick = [
-            (Encoding::DELTA_BYTE_ARRAY, false),
+            (Encoding::DELTA_LENGTH_BYTE_ARRAY, true),
             (Encoding::DELTA_LENGTH_BYTE_ARRAY, true),
             (Encoding::DELTA_LENGTH_BYTE_ARRAY, false),
             (Encoding::RLE_DICTIONARY, true),

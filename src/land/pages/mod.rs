@@ -1,9 +1,9 @@
 //! Flat columns to Parquet pages, straight from Arrow's buffers.
 //!
 //! The values of a column lie one behind the other already, so a page is mostly one copy of them, where the Parquet crate
-//! takes value by value and copies each page four times. Texts stand behind their lengths (`DELTA_LENGTH_BYTE_ARRAY`), lack
-//! what they share with the one before (`DELTA_BYTE_ARRAY`) or are named by their number in a dictionary; numbers are told by
-//! their differences (`DELTA_BINARY_PACKED`) or as they are; booleans are bits.
+//! takes value by value and copies each page four times. Texts stand behind their lengths (`DELTA_LENGTH_BYTE_ARRAY`) or are
+//! named by their number in a dictionary; numbers are told by their differences (`DELTA_BINARY_PACKED`) or as they are;
+//! booleans are bits.
 //!
 //! # Promises
 //! * A reader finds the values that the Parquet crate would have written, nulls included.
@@ -45,7 +45,6 @@ use self::texts::Texts;
 
 pub(super) use self::pieces::Blank;
 pub(super) use self::pieces::FilePieces;
-pub(super) use self::texts::shared_front;
 
 type Result<T> = std::result::Result<T, ParquetError>;
 
@@ -58,8 +57,6 @@ pub(super) const PAGE_BYTES: usize = 64 << 10;
 pub(super) struct FlatOptions {
     /// Texts that come again are written once a row group.
     pub(super) dictionary: bool,
-    /// Of other texts only what they do not share with the one before is written.
-    pub(super) fronts: bool,
     /// Numbers are told by their differences.
     pub(super) differences: bool,
     /// LZ4, or as the values are.
@@ -107,7 +104,7 @@ impl FlatWriter {
         let values = match column.physical_type() {
             Type::INT64 => Values::Numbers(Numbers::new(options.differences)),
             Type::BOOLEAN => Values::Flags(Flags::default()),
-            _ => Values::Texts(Texts::new(options.dictionary, options.fronts)),
+            _ => Values::Texts(Texts::new(options.dictionary)),
         };
         Self {
             column,

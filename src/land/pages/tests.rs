@@ -28,14 +28,8 @@ use proptest::prelude::*;
 use super::texts::TOLD_BYTES;
 use super::*;
 
-const PLAIN: FlatOptions = FlatOptions {
-    dictionary: false,
-    fronts: false,
-    differences: false,
-    compressed: false,
-    statistics: false,
-    page_rows: 20_000,
-};
+const PLAIN: FlatOptions =
+    FlatOptions { dictionary: false, differences: false, compressed: false, statistics: false, page_rows: 20_000 };
 
 /// A file of one column in one row group, as a reader sees it.
 fn file(written: &[ArrayRef], nullable: bool, options: FlatOptions) -> ParquetRecordBatchReaderBuilder<Bytes> {
@@ -104,13 +98,13 @@ proptest! {
         pieces in prop::collection::vec(prop::collection::vec(("(é|a|\\PC{0,40}|[a-c]{18}|(001bm0000é){1,2}[0-9]{0,9})", prop::bool::weighted(0.9)), 0..300), 0..6),
         page_rows in 1_usize..400,
         (compressed, statistics, skipped) in (any::<bool>(), any::<bool>(), 0_usize..3),
-        (dictionary, fronts) in (any::<bool>(), any::<bool>()),
+        dictionary in any::<bool>(),
     ) {
         let arrays = arrays(pieces.iter().map(|rows| {
             let texts = covered(rows);
             texts.slice(skipped.min(rows.len()), rows.len() - skipped.min(rows.len()))
         }));
-        let file = file(&arrays, true, FlatOptions { dictionary, fronts, compressed, statistics, page_rows, ..PLAIN });
+        let file = file(&arrays, true, FlatOptions { dictionary, compressed, statistics, page_rows, ..PLAIN });
         let wanted: Vec<_> = pieces.iter().flat_map(|rows| wanted(rows).skip(skipped)).collect();
         let chunk = file.metadata().row_group(0).column(0).clone();
         prop_assert_eq!(chunk.num_values() as usize, wanted.len());

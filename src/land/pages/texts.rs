@@ -27,22 +27,17 @@ pub(super) const TOLD_BYTES: usize = 64;
 /// What is known of a column of texts.
 pub(super) struct Texts {
     dictionary: Option<Dictionary>,
-    /// Of a text that has no number only what it does not share with the one before is written.
-    fronts: bool,
     ends: Ends,
-    /// Of a page's texts: how much each shares with the one before, lengths, numbers.
-    shared: Vec<i32>,
+    /// Lengths or numbers of a page's texts.
     lengths: Vec<i32>,
     numbers: Vec<u32>,
 }
 
 impl Texts {
-    pub(super) fn new(dictionary: bool, fronts: bool) -> Self {
+    pub(super) fn new(dictionary: bool) -> Self {
         Self {
             dictionary: dictionary.then(Dictionary::new),
-            fronts,
             ends: Ends::default(),
-            shared: Vec::new(),
             lengths: Vec::new(),
             numbers: Vec::new(),
         }
@@ -89,10 +84,6 @@ impl Texts {
             _ => {
                 if statistics {
                     texts.iter().for_each(|texts| self.ends.add_all(texts));
-                }
-                if self.fronts {
-                    add_fronts(&texts, &mut self.shared, &mut self.lengths, page);
-                    return Ok(Encoding::DELTA_BYTE_ARRAY);
                 }
                 add_texts(&texts, bytes, &mut self.lengths, page);
                 Ok(Encoding::DELTA_LENGTH_BYTE_ARRAY)
@@ -172,54 +163,6 @@ fn number_all(texts: &StringArray, dictionary: &mut Dictionary, numbers: &mut Ve
     let bytes = texts.value_data();
     numbers.reserve(texts.len());
     each_valid(texts, |start, end| numbers.push(dictionary.number(bytes, start, end)));
-}
-
-/// Of the texts that are not null what each does not share with the one before, behind how much it does.
-fn add_fronts(texts: &[&StringArray], shared: &mut Vec<i32>, lengths: &mut Vec<i32>, page: &mut Vec<u8>) {
-    /// What is mostly left is shorter, and is copied with what follows, which is then cut off: a copy of one length takes
-    /// less time than one of just the right length.
-    const WIDE: usize = 16;
-
-    shared.clear();
-    lengths.clear();
-    let mut rest = Vec::new();
-    let mut before: &[u8] = &[];
-    for texts in texts {
-        let bytes = texts.value_data();
-        shared.reserve(texts.len());
-        lengths.reserve(texts.len());
-        each_valid(texts, |start, end| {
-            let text = &bytes[start..end];
-            let front = shared_front(before, text);
-            shared.push(front as i32);
-            lengths.push((text.len() - front) as i32);
-            match bytes[start + front..].first_chunk::<WIDE>() {
-                Some(wide) if text.len() - front <= WIDE => {
-                    rest.extend_from_slice(wide);
-                    rest.truncate(rest.len() - WIDE + text.len() - front);
-                }
-                _ => rest.extend_from_slice(&text[front..]),
-            }
-            before = text;
-        });
-    }
-    encodings::add_differences(shared, page);
-    encodings::add_differences(lengths, page);
-    page.extend_from_slice(&rest);
-}
-
-/// How many bytes two texts begin with alike.
-#[inline]
-pub(in crate::land) fn shared_front(one: &[u8], other: &[u8]) -> usize {
-    let mut front = 0;
-    while let (Some(first), Some(second)) = (one[front..].first_chunk(), other[front..].first_chunk()) {
-        let different = u128::from_le_bytes(*first) ^ u128::from_le_bytes(*second);
-        if different != 0 {
-            return front + different.trailing_zeros() as usize / 8;
-        }
-        front += size_of::<u128>();
-    }
-    front + one[front..].iter().zip(&other[front..]).take_while(|(one, other)| one == other).count()
 }
 
 /// The lengths of the texts that are not null, and the texts.
