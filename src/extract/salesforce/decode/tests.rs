@@ -9,6 +9,7 @@ use datafusion::arrow::datatypes::Schema;
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::ids::sf_id18;
 use crate::error::ErrorKind;
 
 fn field(name: &str, kind: &str, data_type: DataType) -> Field {
@@ -157,7 +158,21 @@ proptest! {
             });
             prop_assert_eq!(together.push_all(&lines, spans).err(), first_wrong);
             if first_wrong.is_none() {
-                prop_assert_eq!(&together.take().unwrap(), &single.take().unwrap());
+                let together = together.take().unwrap();
+                prop_assert_eq!(&together, &single.take().unwrap());
+                // Both go the same way, so what they come to is told apart from them.
+                let wanted = rows.iter().map(|(id, reference, text, number)| match kind {
+                    "string" => text.clone(),
+                    "int" => number.parse().map_or(String::new(), |number: i32| number.to_string()),
+                    _ => {
+                        let id = if kind == "id" { id } else { reference };
+                        sf_id18(id).map_or(id.clone(), Into::into)
+                    }
+                });
+                let wanted: Vec<_> = wanted.map(|cell| Some(cell).filter(|cell| !cell.is_empty())).collect();
+                let found = arrow::compute::cast(&together, &DataType::Utf8).unwrap();
+                let found: Vec<_> = found.as_string::<i32>().iter().map(|cell| cell.map(str::to_owned)).collect();
+                prop_assert_eq!(found, wanted);
             }
         }
     }
