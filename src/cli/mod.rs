@@ -24,6 +24,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
+use datafusion::common::runtime::SpawnedTask;
 
 use crate::clock::Clock;
 use crate::config::project::Project;
@@ -116,8 +117,11 @@ fn start(arguments: Arguments) -> Result<Outcome> {
         .build()
         .map_err(|e| Error::unavailable("the async runtime could not be started").source(e))?;
     runtime.block_on(async {
+        // A task of its own: what it waits for comes to a thread of the runtime, which then goes on with it at once. This
+        // thread would first have to be woken each time.
+        let working = SpawnedTask::spawn(dispatch(arguments));
         tokio::select! {
-            outcome = dispatch(arguments) => outcome,
+            outcome = working => outcome.map_err(|dead| Error::bug("the task of the command stopped").source(dead))?,
             signal = tokio::signal::ctrl_c() => {
                 signal.map_err(|e| Error::unavailable("Ctrl-C could not be listened for").source(e))?;
                 Err(Error::unavailable("stopped by Ctrl-C").hint("run the same command again: it resumes where it stopped"))

@@ -285,10 +285,10 @@ impl<'a> Loading<'a> {
     async fn take(&mut self, batch: &RecordBatch, layout: &Arc<Layout>) -> Result<()> {
         let decided = Arc::new(Decided::new(batch, layout)?);
         let bad = validate::check(&decided, &self.ctx.job.target.object);
-        let mut next_bad = bad.iter().map(|(row, _)| *row).peekable();
+        let mut next_bad = bad.iter().peekable();
         self.ctx.reporter.advance(bad.len() as u64);
         for at in 0..decided.rows() {
-            if next_bad.next_if_eq(&at).is_some() {
+            if next_bad.next_if(|(row, _)| *row == at).is_some() {
                 continue;
             }
             match decided.act(at) {

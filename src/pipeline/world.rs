@@ -147,11 +147,9 @@ impl World {
     /// Metadata of every Gainsight object that `job` writes or looks up.
     pub(super) async fn metadata(&self, job: &Job) -> Result<BTreeMap<String, Arc<ObjectMetadata>>> {
         let client = self.gainsight(&job.gainsight).await?;
-        let described = mirror::objects_of(job).into_iter().map(async |object| {
-            let described = client.describe(&object).await?;
-            Ok::<_, Error>((object, described))
-        });
-        Ok(try_join_all(described).await?.into_iter().collect())
+        let objects = mirror::objects_of(job);
+        let described = try_join_all(objects.iter().map(|object| client.describe(object))).await?;
+        Ok(objects.into_iter().zip(described).collect())
     }
 
     /// Begins to read where the tables of `jobs` stand, which run one after the other.
