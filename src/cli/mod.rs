@@ -110,10 +110,14 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// A statement is planned by functions that call themselves for every `AND` in it; only what is used of a stack takes memory.
+const STACK_BYTES: usize = 32 << 20;
+
 fn start(arguments: Arguments) -> Result<Outcome> {
     crate::telemetry::init(arguments.verbose, crate::telemetry::LogFormat::Text)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .thread_stack_size(STACK_BYTES)
         .build()
         .map_err(|e| Error::unavailable("the async runtime could not be started").source(e))?;
     runtime.block_on(async {

@@ -136,6 +136,10 @@ fn sql_reads_the_lake_and_the_activity() {
     let wrong = scene.run(&["sql", "SELECT Nmae FROM lake.salesforce.account"]);
     assert_eq!(wrong.code, 2, "{}", wrong.stderr);
     assert!(wrong.stderr.contains("hint:"), "{}", wrong.stderr);
+    let conditions: Vec<String> = (0..700).map(|n| format!("\"Name\" <> 'account {n}'")).collect();
+    let query = format!("SELECT count(*) AS n FROM lake.salesforce.account WHERE {}", conditions.join(" AND "));
+    let long = scene.run(&["sql", &query, "--format", "json"]);
+    assert_eq!(json(&long.stdout), json(&counted.stdout), "a long statement: {}", long.stderr);
 }
 
 #[test]
