@@ -24,7 +24,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
-use datafusion::common::runtime::SpawnedTask;
 
 use crate::clock::Clock;
 use crate::config::project::Project;
@@ -123,10 +122,13 @@ fn start(arguments: Arguments) -> Result<Outcome> {
     runtime.block_on(async {
         // A task of its own: what it waits for comes to a thread of the runtime, which then goes on with it at once. This
         // thread would first have to be woken each time.
-        let working = SpawnedTask::spawn(dispatch(arguments));
+        let mut working = tokio::spawn(dispatch(arguments));
         tokio::select! {
-            outcome = working => outcome.map_err(|dead| Error::bug("the task of the command stopped").source(dead))?,
+            outcome = &mut working => outcome.map_err(|dead| Error::bug("the task of the command stopped").source(dead))?,
             signal = tokio::signal::ctrl_c() => {
+                // Gone before the connections that it reads from, or else it would try again.
+                working.abort();
+                let _stopped = working.await;
                 signal.map_err(|e| Error::unavailable("Ctrl-C could not be listened for").source(e))?;
                 Err(Error::unavailable("stopped by Ctrl-C").hint("run the same command again: it resumes where it stopped"))
             }
