@@ -189,6 +189,17 @@ proptest! {
     }
 }
 
+#[test]
+fn a_nul_is_seen_wherever_it_stands() {
+    let mut bytes = vec![1; 3 * PIECE + 7];
+    assert!(!has_nul(&bytes) && !has_nul(&[]));
+    for at in [0, 1, PIECE - 1, PIECE, 2 * PIECE + 5, 3 * PIECE, bytes.len() - 1] {
+        bytes[at] = 0;
+        assert!(has_nul(&bytes), "at {at}");
+        bytes[at] = 1;
+    }
+}
+
 /// The values of the nastiest page, one a row.
 const NASTIEST: [&str; 15] =
     ["NA", "#N/A", "  ", "\n", "\r\n", "\r", "\"", "\"\"", "\",\"\n\"", ",", "שלום", "👩‍👩‍👧", "\u{feff}x", "\\", "a\0b"];
