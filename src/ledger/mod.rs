@@ -42,7 +42,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::clock::Clock;
 use crate::error::Error;
@@ -53,7 +53,7 @@ pub use chunks::{Chunk, NewChunk};
 pub use leases::{Lease, LeaseInfo};
 pub use listing::RunFilter;
 pub use mirrors::MirrorState;
-pub use pending::{Pending, PendingChange, PendingList, PendingOf, Watermark, WatermarkOf, key_text};
+pub use pending::{NO_KEY, Pending, PendingBy, PendingChange, PendingOf, PendingSearch, Watermark, WatermarkOf};
 pub use progress::{Landed, Step};
 pub use remote_jobs::RemoteJob;
 pub use runs::{ChainRun, Counters, NewRun, Outcome, Run, RunStatus};
@@ -104,19 +104,6 @@ impl Ledger {
     /// Reads.
     fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         work(&self.connection()).map_err(|e| self.at(e))
-    }
-
-    /// Reads without keeping others from the connection.
-    fn read_apart<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        let opened = Connection::open_with_flags(
-            self.path(),
-            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-        );
-        let connection = opened.and_then(|connection| {
-            connection.busy_timeout(BUSY)?;
-            Ok(connection)
-        });
-        connection.map_err(Error::from).and_then(|connection| work(&connection)).map_err(|e| self.at(e))
     }
 
     /// Writes in one transaction, safe against a crash of the program.

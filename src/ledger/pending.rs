@@ -1,13 +1,11 @@
 //! Where the next run of a job starts: its watermark, and the rows to try again.
 
+use std::collections::BTreeSet;
 use std::hash::BuildHasher;
-use std::ops::Range;
 
 use chrono::{DateTime, Utc};
 use datafusion::common::HashSet;
-use rusqlite::types::FromSqlError;
-use rusqlite::{OptionalExtension, Row, Transaction, params};
-use serde_json::value::RawValue;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::Ledger;
 use super::values::{micros, time};
@@ -38,82 +36,76 @@ pub struct Pending {
     pub wants: Vec<String>,
 }
 
-/// A job's list as it is kept: each run reads it, of thousands of rows, and looks at few.
-#[derive(Debug, Clone, Default)]
-pub struct PendingList {
-    texts: String,
-    /// Where in the texts each row's source id is, and which of the keys are its own.
-    rows: Vec<(Range<usize>, Range<usize>)>,
-    /// Where in the texts each key is.
-    keys: Vec<Range<usize>>,
-    /// The keys' hashes.
-    hashes: HashSet<u64>,
+/// What rows of a list are looked for by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PendingBy {
+    /// Their source ids.
+    Id,
+    /// Keys that they wait for.
+    Want,
 }
 
-impl PendingList {
-    /// Whether no row waits.
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
+/// Looks for rows of a job's list by many texts of which few are on it: the list may have a hundred thousand rows, and a
+/// run has to do with some hundred of them.
+#[derive(Debug)]
+pub struct PendingSearch {
+    ledger: Ledger,
+    job: String,
+    by: PendingBy,
+    asked: usize,
+    /// Hashes of all texts of the list, once more have been asked for than it pays to look for one by one.
+    all: Option<HashSet<u64>>,
+}
 
-    /// Each row's source id, in order, and the keys that it waits for, as [`key_text`] gives them. No keys: it is tried again
-    /// each time.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, impl ExactSizeIterator<Item = &str>)> {
-        let key = |at: &Range<usize>| &self.texts[at.clone()];
-        self.rows.iter().map(move |(id, keys)| (&self.texts[id.clone()], self.keys[keys.clone()].iter().map(key)))
-    }
+/// Texts that are looked for one by one. To read the whole list takes as long as looking for some ten thousand.
+const ONE_BY_ONE: usize = 8_192;
 
-    /// Whether the row of that id waits.
-    pub fn contains(&self, source_id: &str) -> bool {
-        self.rows.binary_search_by(|(id, _)| self.texts[id.clone()].cmp(source_id)).is_ok()
-    }
-
-    /// Whether a row waits for this key: a no is certain.
-    pub fn may_want(&self, key: &str) -> bool {
-        self.hashes.contains(&self.hashes.hasher().hash_one(key))
-    }
-
-    fn add(&mut self, source_id: &str, wants: Option<&str>) {
-        let id = self.text(source_id);
-        let first = self.keys.len();
-        keys_of(wants.unwrap_or_default(), |key| {
-            self.hashes.insert(self.hashes.hasher().hash_one(key));
-            let key = self.text(key);
-            self.keys.push(key);
-        });
-        self.rows.push((id, first..self.keys.len()));
-    }
-
-    fn text(&mut self, text: &str) -> Range<usize> {
-        let from = self.texts.len();
-        self.texts.push_str(text);
-        from..self.texts.len()
+impl PendingSearch {
+    /// Adds the source ids of the rows that have one of `texts` to `found`.
+    pub fn find<'a>(&mut self, texts: impl IntoIterator<Item = &'a str>, found: &mut BTreeSet<String>) -> Result<()> {
+        let (one, all) = match self.by {
+            PendingBy::Id => (
+                "SELECT source_id FROM pending WHERE job = ?1 AND source_id = ?2",
+                "SELECT source_id FROM pending WHERE job = ?1",
+            ),
+            PendingBy::Want => (
+                "SELECT source_id FROM pending_wants WHERE job = ?1 AND want = ?2",
+                "SELECT DISTINCT want FROM pending_wants WHERE job = ?1",
+            ),
+        };
+        self.ledger.read(|c| {
+            let mut statement = c.prepare_cached(one)?;
+            for text in texts {
+                self.asked += 1;
+                if self.asked > ONE_BY_ONE {
+                    let all = match &mut self.all {
+                        Some(all) => all,
+                        none => none.insert(hashes(c, all, &self.job)?),
+                    };
+                    if !all.contains(&all.hasher().hash_one(text)) {
+                        continue;
+                    }
+                }
+                let mut rows = statement.query([&self.job, text])?;
+                while let Some(row) = rows.next()? {
+                    found.insert(row.get(0)?);
+                }
+            }
+            Ok(())
+        })
     }
 }
 
-/// Hands each key of a list to `take`. A list that cannot be read is none, and the row is tried again.
-fn keys_of<'a>(wants: &'a str, mut take: impl FnMut(&'a str)) {
-    // Nearly all lists: texts without quotes of their own.
-    if let Some(list) = wants.strip_prefix("[\"").and_then(|list| list.strip_suffix("\"]"))
-        && !list.contains("\\\"")
-    {
-        let keys = list.split("\",\"");
-        if keys.clone().all(|key| memchr::memchr(b'"', key.as_bytes()).is_none()) {
-            return keys.for_each(take);
-        }
+/// Hashes of the texts that `query` gives of the job.
+fn hashes(connection: &Connection, query: &str, job: &str) -> Result<HashSet<u64>> {
+    let mut hashes: HashSet<u64> = HashSet::default();
+    let mut statement = connection.prepare_cached(query)?;
+    let mut rows = statement.query([job])?;
+    while let Some(row) = rows.next()? {
+        let text = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
+        hashes.insert(hashes.hasher().hash_one(text));
     }
-    let keys: Vec<&RawValue> = serde_json::from_str(wants).unwrap_or_default();
-    keys.into_iter().for_each(|key| take(inside(key.get())));
-}
-
-/// A JSON text without the quotes around it.
-fn inside(text: &str) -> &str {
-    text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
-}
-
-/// A key as a [`PendingList`] shows it: as in a JSON text, so that nothing of a list has to be rewritten.
-pub fn key_text(key: &str) -> String {
-    inside(&serde_json::Value::from(key).to_string()).to_owned()
+    Ok(hashes)
 }
 
 /// What a run changes in the list of the rows to try again.
@@ -177,21 +169,26 @@ impl Ledger {
         Ok(self.pending_of(Some(job))?.into_iter().map(|of| of.pending).collect())
     }
 
-    /// The same as they are kept, which takes a fraction of the time. Read by a connection of its own: everyone else would
-    /// wait for the many rows.
-    pub fn pending_list(&self, job: &str) -> Result<PendingList> {
-        self.read_apart(|c| {
-            let mut statement =
-                c.prepare_cached("SELECT source_id, wants FROM pending WHERE job = ?1 ORDER BY source_id")?;
-            let mut rows = statement.query([job])?;
-            let mut list = PendingList::default();
-            while let Some(row) = rows.next()? {
-                let (id, wants) = (row.get_ref(0)?, row.get_ref(1)?);
-                let text = |e: FromSqlError| rusqlite::Error::from(e);
-                list.add(id.as_str().map_err(text)?, wants.as_str_or_null().map_err(text)?);
-            }
-            Ok(list)
+    /// Whether rows of the job wait.
+    pub fn has_pending(&self, job: &str) -> Result<bool> {
+        self.read(|c| {
+            let mut statement = c.prepare_cached("SELECT 1 FROM pending WHERE job = ?1 LIMIT 1")?;
+            Ok(statement.exists([job])?)
         })
+    }
+
+    /// Whether rows of the job wait for a key that begins like this.
+    pub fn is_wanted(&self, job: &str, prefix: &str) -> Result<bool> {
+        self.read(|c| {
+            let next = "SELECT want FROM pending_wants WHERE job = ?1 AND want >= ?2 ORDER BY want LIMIT 1";
+            let next: Option<String> = c.prepare_cached(next)?.query_row([job, prefix], |row| row.get(0)).optional()?;
+            Ok(next.is_some_and(|want| want.starts_with(prefix)))
+        })
+    }
+
+    /// Looks for rows of the job's list.
+    pub fn search_pending(&self, job: &str, by: PendingBy) -> PendingSearch {
+        PendingSearch { ledger: self.clone(), job: job.to_owned(), by, asked: 0, all: None }
     }
 
     /// The rows to try again of one job, or of all.
@@ -213,30 +210,61 @@ pub(super) fn set_watermark(tx: &Transaction<'_>, job: &str, run: &str, watermar
     Ok(())
 }
 
+/// What a row has among the keys of all that tells no key: it is tried again each time.
+pub const NO_KEY: &str = "";
+
 /// Changes the job's list. A row that is named twice keeps its first reason.
 pub(super) fn change(tx: &Transaction<'_>, job: &str, run: &str, change: &PendingChange) -> Result<()> {
     match &change.settled {
         None => {
             tx.execute("DELETE FROM pending WHERE job = ?1", [job])?;
+            tx.execute("DELETE FROM pending_wants WHERE job = ?1", [job])?;
         }
         Some(settled) => {
-            let mut delete = tx.prepare_cached("DELETE FROM pending WHERE job = ?1 AND source_id = ?2")?;
+            let mut delete =
+                tx.prepare_cached("DELETE FROM pending WHERE job = ?1 AND source_id = ?2 RETURNING wants")?;
+            let mut delete_want =
+                tx.prepare_cached("DELETE FROM pending_wants WHERE job = ?1 AND want = ?2 AND source_id = ?3")?;
             for id in settled {
-                delete.execute(params![job, id])?;
+                let wants = delete.query_row([job, id], |row| row.get(0)).optional()?;
+                let Some(wants) = wants.map(keys_of) else { continue };
+                for want in each_want(&wants) {
+                    delete_want.execute([job, want, id])?;
+                }
             }
         }
     }
     let mut insert = tx.prepare_cached(
         "INSERT OR IGNORE INTO pending (job, source_id, code, field, run, wants) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?;
-    let mut list = Vec::new();
+    let (mut list, mut wanted) = (Vec::new(), Vec::new());
     for row in &change.waiting {
         list.clear();
         serde_json::to_writer(&mut list, &row.wants).map_err(|e| Error::bug("a list of keys is no JSON").source(e))?;
         let wants = (!row.wants.is_empty()).then(|| String::from_utf8_lossy(&list));
-        insert.execute(params![job, row.source_id, row.code, row.field, run, wants.as_deref()])?;
+        if insert.execute(params![job, row.source_id, row.code, row.field, run, wants.as_deref()])? > 0 {
+            wanted.extend(each_want(&row.wants).map(|want| (want, row.source_id.as_str())));
+        }
+    }
+    // in the table's order, which is how a list of many grows fastest
+    wanted.sort_unstable();
+    let mut insert =
+        tx.prepare_cached("INSERT OR IGNORE INTO pending_wants (job, want, source_id) VALUES (?1, ?2, ?3)")?;
+    for (want, id) in wanted {
+        insert.execute([job, want, id])?;
     }
     Ok(())
+}
+
+/// What stands for a row among the keys of all.
+fn each_want(wants: &[String]) -> impl Iterator<Item = &str> {
+    let none = wants.is_empty().then_some(NO_KEY);
+    wants.iter().map(String::as_str).chain(none)
+}
+
+/// The keys as a row of the list has them. A list that cannot be read is none, and the row is tried again.
+fn keys_of(wants: Option<String>) -> Vec<String> {
+    wants.and_then(|list| serde_json::from_str(&list).ok()).unwrap_or_default()
 }
 
 fn watermark_from_row(row: &Row<'_>) -> rusqlite::Result<WatermarkOf> {
@@ -252,7 +280,6 @@ fn watermark_from_row(row: &Row<'_>) -> rusqlite::Result<WatermarkOf> {
 }
 
 fn pending_from_row(row: &Row<'_>) -> rusqlite::Result<PendingOf> {
-    let wants: Option<String> = row.get("wants")?;
     Ok(PendingOf {
         job: row.get("job")?,
         run: row.get("run")?,
@@ -260,36 +287,7 @@ fn pending_from_row(row: &Row<'_>) -> rusqlite::Result<PendingOf> {
             source_id: row.get("source_id")?,
             code: row.get("code")?,
             field: row.get("field")?,
-            // A list that cannot be read is none, and the row is tried again.
-            wants: wants.and_then(|list| serde_json::from_str(&list).ok()).unwrap_or_default(),
+            wants: keys_of(row.get("wants")?),
         },
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_list_of_plain_keys_is_read_as_any_other() {
-        for keys in [
-            &[][..],
-            &[""],
-            &["person.Manager\u{1f}a@example.com"],
-            &["one", "two"],
-            &["a \"quoted\" key", "back\\slash", "a,b", "] ["],
-            &["\\"],
-            &["\""],
-            &["\",\""],
-            &["ü\n"],
-        ] {
-            let list = serde_json::json!(keys).to_string();
-            let mut read = Vec::new();
-            keys_of(&list, |key| read.push(key.to_owned()));
-            assert_eq!(read, keys.iter().map(|key| key_text(key)).collect::<Vec<_>>(), "{list}");
-        }
-        for broken in ["", "[", "{}", "[1", "[\"a\"", "\"a\"]", "[\"a\",]", "[\"a\" \"b\"]", "[\"a\"b\"]"] {
-            keys_of(broken, |key| panic!("{broken} gives {key}"));
-        }
-    }
 }

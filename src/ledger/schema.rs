@@ -143,6 +143,18 @@ const STEPS: &[&str] = &[
     ",
     // 2: what a row waits for
     "ALTER TABLE pending ADD COLUMN wants TEXT;",
+    // 3: and which rows wait for it, so that a run need not read them all
+    "
+    CREATE TABLE pending_wants (
+        job           TEXT NOT NULL,
+        want          TEXT NOT NULL,     -- empty: the row tells none and is tried again each time
+        source_id     TEXT NOT NULL,
+        PRIMARY KEY (job, want, source_id)
+    ) STRICT, WITHOUT ROWID;
+    INSERT OR IGNORE INTO pending_wants
+        SELECT job, coalesce(key.value, ''), source_id
+        FROM pending LEFT JOIN json_each(CASE WHEN json_valid(wants) THEN wants END) AS key;
+    ",
 ];
 
 /// Takes every step that the file has not seen. Two processes may try at once: the second finds nothing to do.
@@ -170,4 +182,32 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
 fn version(connection: &Connection) -> Result<usize> {
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     Ok(usize::try_from(version).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_an_older_program_is_found_by_its_keys() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        for step in &STEPS[..2] {
+            connection.execute_batch(step).unwrap();
+        }
+        connection.pragma_update(None, "user_version", 2).unwrap();
+        for (id, wants) in [
+            ("1", Some("[\"a\",\"b \\\"c\\\"\"]")),
+            ("2", Some("[\"a\",\"a\"]")),
+            ("3", None),
+            ("4", Some("[]")),
+            ("5", Some("no list")),
+        ] {
+            let row = "INSERT INTO pending (job, source_id, code, run, wants) VALUES ('job', ?1, 'code', 'run', ?2)";
+            connection.execute(row, (id, wants)).unwrap();
+        }
+        migrate(&mut connection).unwrap();
+        let mut rows = connection.prepare("SELECT source_id || ' ' || want FROM pending_wants ORDER BY 1").unwrap();
+        let rows: Vec<String> = rows.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        assert_eq!(rows, ["1 a", "1 b \"c\"", "2 a", "3 ", "4 ", "5 "]);
+    }
 }

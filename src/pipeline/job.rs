@@ -114,16 +114,10 @@ pub(super) fn stop_after_landing(world: &World, job: &Job, lease: &Lease, source
 }
 
 /// The second half of a job: mirrors, verdicts, load, outcome.
-pub(super) async fn load_source(
-    world: &World,
-    job: &Job,
-    lease: &Lease,
-    mut source: LandedSource,
-) -> Result<JobReport> {
+pub(super) async fn load_source(world: &World, job: &Job, lease: &Lease, source: LandedSource) -> Result<JobReport> {
     let run = source.run.id.clone();
     let (begun, before) = (Instant::now(), world.calls.read());
-    let waiting = source.waiting.take();
-    let done = match decide_and_load(world, job, &source, waiting).await {
+    let done = match decide_and_load(world, job, &source).await {
         Ok(done) => done,
         Err(error) => {
             store_failure(world, lease, &source.run, &error)?;
@@ -178,17 +172,12 @@ struct Done {
     pending: PendingChange,
 }
 
-async fn decide_and_load(
-    world: &World,
-    job: &Job,
-    source: &LandedSource,
-    waiting: Option<waiting::Reading>,
-) -> Result<Done> {
+async fn decide_and_load(world: &World, job: &Job, source: &LandedSource) -> Result<Done> {
     // What a stopped process had left to the tenant is waited for, so that the mirrors show its rows.
     let client = world.gainsight(&job.gainsight).await?;
     load::await_open_chunks(&client, &world.ledger, &source.run.id).await?;
     let everything = waiting::all_anew(world, job, source)?;
-    let listing = waiting::list(world, job, source, everything, waiting);
+    let listing = waiting::list(world, job, source, everything);
     let refreshing = async {
         let metadata = world.metadata(job).await?;
         let mirrors = mirror::refresh(world, job, &metadata, Refresh::Changes).await?;

@@ -92,9 +92,8 @@ pub struct Difference {
 pub async fn plan_job(world: &World, job: &Job, samples: usize) -> Result<JobPlan> {
     let lease = world.ledger.acquire(&job.name)?;
     let work = async {
-        let mut source = land_source(world, job, &lease, None, &RunOptions::default()).await?;
-        let waiting = source.waiting.take();
-        let planned = plan_landed(world, job, &source, waiting, samples.min(MOST_SAMPLES)).await;
+        let source = land_source(world, job, &lease, None, &RunOptions::default()).await?;
+        let planned = plan_landed(world, job, &source, samples.min(MOST_SAMPLES)).await;
         match &planned {
             Ok(_) => {
                 stop_after_landing(world, job, &lease, source)?;
@@ -106,17 +105,11 @@ pub async fn plan_job(world: &World, job: &Job, samples: usize) -> Result<JobPla
     alive(world, std::slice::from_ref(&lease), work).await
 }
 
-async fn plan_landed(
-    world: &World,
-    job: &Job,
-    source: &LandedSource,
-    waiting: Option<waiting::Reading>,
-    samples: usize,
-) -> Result<JobPlan> {
+async fn plan_landed(world: &World, job: &Job, source: &LandedSource, samples: usize) -> Result<JobPlan> {
     let metadata = world.metadata(job).await?;
     let mirrors = mirror::refresh(world, job, &metadata, Refresh::Changes).await?;
     let everything = waiting::all_anew(world, job, source)?;
-    let pending = waiting::list(world, job, source, everything, waiting).await?;
+    let pending = waiting::list(world, job, source, everything).await?;
     let again = waiting::again(world, job, source, pending, &mirrors).await?;
     let candidates = candidates_of(source, everything, &again.ids);
     let decision = Decision::prepare(world, job, &source.snapshot, &mirrors, candidates).await?;

@@ -21,7 +21,6 @@ use crate::telemetry::checkpoint;
 
 use super::job::RunOptions;
 use super::pour::pour;
-use super::waiting::Reading;
 use super::world::World;
 
 /// Result pages downloaded at once, where Salesforce offers parallel pages.
@@ -39,8 +38,6 @@ pub(super) struct LandedSource {
     pub(super) calls: CallCounts,
     /// Wall time of this half.
     pub(super) seconds: f64,
-    /// The rows of earlier runs that wait, if they are being read.
-    pub(super) waiting: Option<Reading>,
 }
 
 /// The name of a job's landed table.
@@ -77,7 +74,6 @@ pub(super) async fn land_source(
         from: window.from,
         until: Some(window.until),
     };
-    let waiting = window.from.is_some().then(|| Reading::begin(world, job));
     let prepared = salesforce::prepare(&client, &request).await?;
     // Without a cursor nothing can be read incrementally; the request was then made for the whole object.
     let full = window.from.is_none() || prepared.cursor.is_none();
@@ -95,7 +91,7 @@ pub(super) async fn land_source(
     match extract_into_lake(world, &client, job, &prepared, &run).await {
         Ok((landed, snapshot)) => {
             let calls = world.calls.since(&before).into_iter().filter(|(class, _)| class.is_salesforce()).collect();
-            Ok(LandedSource { run, landed, snapshot, calls, seconds: begun.elapsed().as_secs_f64(), waiting })
+            Ok(LandedSource { run, landed, snapshot, calls, seconds: begun.elapsed().as_secs_f64() })
         }
         Err(error) => {
             store_failure(world, lease, &run, &error)?;
@@ -166,7 +162,7 @@ async fn resume(world: &World, job: &Job, lease: &Lease, chain: Option<&Member>)
         "resume",
         &format!("goes on with the {} rows that run {} landed", landed.rows, run.id),
     );
-    Ok(Some(LandedSource { run, landed, snapshot, calls: CallCounts::new(), seconds: 0.0, waiting: None }))
+    Ok(Some(LandedSource { run, landed, snapshot, calls: CallCounts::new(), seconds: 0.0 }))
 }
 
 /// What a commit landed whose answer the ledger never saw.

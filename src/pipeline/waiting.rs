@@ -9,6 +9,7 @@
 //! * A row that the extract brings anyway is decided with it, and is then no longer on the list unless it waits again.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::sync::Arc;
 
@@ -18,23 +19,19 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::array::StringArray;
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::HashSet;
-use datafusion::common::runtime::SpawnedTask;
 use datafusion::prelude::ident;
 use datafusion::prelude::lit;
 use futures::TryStreamExt;
 
 use crate::config::job::Job;
-use crate::error::Error;
 use crate::error::Result;
 use crate::land::SEQUENCE_COLUMN;
 use crate::land::Snapshot;
+use crate::ledger::NO_KEY;
 use crate::ledger::Pending;
+use crate::ledger::PendingBy;
 use crate::ledger::PendingChange;
-use crate::ledger::PendingList;
-use crate::ledger::key_text;
 use crate::matching;
-use crate::matching::LookupKey;
 
 use super::decide::lookup_keys;
 use super::source::LandedSource;
@@ -96,51 +93,29 @@ pub(super) fn all_anew(world: &World, job: &Job, source: &LandedSource) -> Resul
     Ok(remapped && !source.run.full)
 }
 
-/// The rows that wait, being read: thousands take a while, and the source takes one too.
-#[derive(Debug)]
-pub(super) struct Reading(SpawnedTask<Result<PendingList>>);
-
-impl Reading {
-    /// Begins to read. The job's lease must be held: nobody else changes the list then.
-    pub(super) fn begin(world: &World, job: &Job) -> Self {
-        let (ledger, job) = (world.ledger.clone(), job.name.clone());
-        Self(SpawnedTask::spawn_blocking(move || ledger.pending_list(&job)))
-    }
-
-    async fn end(self) -> Result<PendingList> {
-        self.0.join().await.map_err(|error| Error::bug("the list of waiting rows was not read").source(error))?
-    }
-}
-
-/// The rows that wait before a run.
+/// The rows that wait before a run, as far as it has to look among them.
 #[derive(Debug)]
 pub(super) struct Listed {
-    rows: PendingList,
+    is_empty: bool,
     /// Those of them that the extract brings, deleted ones among them.
-    extracted: Vec<String>,
+    extracted: BTreeSet<String>,
 }
 
 impl Listed {
     /// Whether no row waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.is_empty
     }
 }
 
-/// The rows that wait, as far as they are not all decided about anyway; `reading` may have begun with the source.
-pub(super) async fn list(
-    world: &World,
-    job: &Job,
-    source: &LandedSource,
-    everything: bool,
-    reading: Option<Reading>,
-) -> Result<Option<Listed>> {
+/// The rows that wait, as far as they are not all decided about anyway.
+pub(super) async fn list(world: &World, job: &Job, source: &LandedSource, everything: bool) -> Result<Option<Listed>> {
     if source.run.full || everything {
         return Ok(None);
     }
-    let rows = reading.unwrap_or_else(|| Reading::begin(world, job)).end().await?;
-    let extracted = extracted(world, source, &rows).await?;
-    Ok(Some(Listed { rows, extracted }))
+    let is_empty = !world.ledger.has_pending(&job.name)?;
+    let extracted = if is_empty { BTreeSet::new() } else { extracted(world, job, source).await? };
+    Ok(Some(Listed { is_empty, extracted }))
 }
 
 /// Chooses among the rows that wait.
@@ -151,41 +126,36 @@ pub(super) async fn again(
     listed: Option<Listed>,
     mirrors: &BTreeMap<String, Snapshot>,
 ) -> Result<Again> {
-    let Some(Listed { rows, extracted: mut settled }) = listed else {
-        return Ok(Again { ids: StringArray::from(Vec::<&str>::new()), settled: None });
-    };
-    let come = match world.ledger.last_success(&job.name)? {
-        Some(begun) if rows.iter().any(|(_, wants)| wants.len() > 0) => {
-            let keys = lookup_keys(job, source, mirrors)?;
-            come(world, &keys, mirrors, begun.timestamp_micros(), &rows).await?
+    let (due, settled) = match listed {
+        None => (BTreeSet::new(), None),
+        Some(Listed { is_empty: true, .. }) => (BTreeSet::new(), Some(Vec::new())),
+        Some(Listed { extracted, .. }) => {
+            let due = due(world, job, source, mirrors).await?;
+            let settled = extracted.into_iter().chain(due.iter().cloned()).collect();
+            (due, Some(settled))
         }
-        _ => HashSet::default(),
     };
-    let due = rows.iter().filter_map(|(id, mut wants)| {
-        let is_due = wants.len() == 0 || wants.any(|key| come.contains(key));
-        is_due.then_some(id)
-    });
-    let again: Vec<&str> = due.collect();
-    settled.extend(again.iter().map(|id| (*id).to_owned()));
-    Ok(Again { ids: StringArray::from(again), settled: Some(settled) })
+    Ok(Again { ids: StringArray::from_iter_values(due), settled })
 }
 
-/// The keys of records which the mirrors have shown since `begun`: all for which one of `rows` waits, and few others.
-async fn come(
+/// The waiting rows that are worth another look: those that tell no key, and those for whose keys the mirrors have shown a
+/// record since the last success.
+async fn due(
     world: &World,
-    keys: &[LookupKey],
+    job: &Job,
+    source: &LandedSource,
     mirrors: &BTreeMap<String, Snapshot>,
-    begun: i64,
-    rows: &PendingList,
-) -> Result<HashSet<String>> {
+) -> Result<BTreeSet<String>> {
+    let mut due = BTreeSet::new();
+    let mut search = world.ledger.search_pending(&job.name, PendingBy::Want);
+    search.find([NO_KEY], &mut due)?;
+    let Some(begun) = world.ledger.last_success(&job.name)? else { return Ok(due) };
     let session = world.engine.session();
     matching::register(&session);
-    let mut come = HashSet::default();
-    for lookup in keys {
+    for lookup in lookup_keys(job, source, mirrors)? {
         let Some(mirror) = mirrors.get(&lookup.object) else { continue };
         // Nobody may wait for a record of this lookup, and its mirror may have a million new ones.
-        let prefix = key_text(&want(&lookup.field, ""));
-        if !rows.iter().any(|(_, mut wants)| wants.any(|key| key.starts_with(&prefix))) {
+        if !world.ledger.is_wanted(&job.name, &want(&lookup.field, ""))? {
             continue;
         }
         let name = format!("log_{}", lookup.object);
@@ -194,15 +164,15 @@ async fn come(
         }
         let log = session.table(name.as_str()).await?;
         let key = session.parse_sql_expr(&lookup.key, log.schema())?;
-        let mut records =
-            log.filter(ident(SEQUENCE_COLUMN).gt(lit(begun)))?.select(vec![key.alias("key")])?.execute_stream().await?;
+        let is_new = ident(SEQUENCE_COLUMN).gt(lit(begun.timestamp_micros()));
+        let mut records = log.filter(is_new)?.select(vec![key.alias("key")])?.execute_stream().await?;
         while let Some(batch) = records.try_next().await? {
             let keys = cast(batch.column(0), &DataType::Utf8)?;
-            let texts = keys.as_string::<i32>().iter().flatten().map(|key| key_text(&want(&lookup.field, key)));
-            come.extend(texts.filter(|key| rows.may_want(key)));
+            let wants: Vec<_> = keys.as_string::<i32>().iter().flatten().map(|key| want(&lookup.field, key)).collect();
+            search.find(wants.iter().map(String::as_str), &mut due)?;
         }
     }
-    Ok(come)
+    Ok(due)
 }
 
 /// What a row waits for, as the ledger keeps it.
@@ -211,17 +181,18 @@ fn want(field: &impl Display, key: &str) -> String {
 }
 
 /// Those of the waiting rows that the extract brings, deleted ones among them.
-async fn extracted(world: &World, source: &LandedSource, waiting: &PendingList) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    if waiting.is_empty() || source.landed.rows == 0 {
+async fn extracted(world: &World, job: &Job, source: &LandedSource) -> Result<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    if source.landed.rows == 0 {
         return Ok(found);
     }
+    let mut search = world.ledger.search_pending(&job.name, PendingBy::Id);
     let session = world.engine.session();
     session.register_table("extract", Arc::clone(&source.snapshot.written_at(source.landed.sequence)?))?;
     let mut rows = session.table("extract").await?.select(vec![ident("Id")])?.execute_stream().await?;
     while let Some(batch) = rows.try_next().await? {
         let ids = cast(batch.column(0), &DataType::Utf8)?;
-        found.extend(ids.as_string::<i32>().iter().flatten().filter(|id| waiting.contains(id)).map(str::to_owned));
+        search.find(ids.as_string::<i32>().iter().flatten(), &mut found)?;
     }
     Ok(found)
 }

@@ -1,11 +1,13 @@
 //! The ledger's promises, on a file and with a clock that stands still.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use chrono::{DateTime, TimeDelta, Utc};
 use sf2gs::clock::Clock;
 use sf2gs::error::ErrorKind;
 use sf2gs::ledger::{
-    ChainRun, Counters, Landed, Ledger, MirrorState, NewChunk, NewEdit, NewRun, Outcome, Pending, PendingChange,
-    RunFilter, RunStatus, Watermark, key_text,
+    ChainRun, Counters, Landed, Ledger, MirrorState, NO_KEY, NewChunk, NewEdit, NewRun, Outcome, Pending, PendingBy,
+    PendingChange, RunFilter, RunStatus, Watermark,
 };
 use sf2gs::telemetry::{CallClass, Secret};
 
@@ -119,18 +121,61 @@ fn a_change_of_the_list_leaves_the_other_rows_waiting() {
         w.ledger.finish_run(&lease, &run.id, &Outcome { pending: Some(pending), ..success() }).unwrap();
         w.clock.advance(TimeDelta::seconds(60));
         let rows = w.ledger.pending("contacts").unwrap();
-        let list = w.ledger.pending_list("contacts").unwrap();
-        let kept: Vec<_> = list.iter().map(|(id, keys)| (id.to_owned(), keys.collect::<Vec<_>>().join(" "))).collect();
-        let texts = |row: &Pending| row.wants.iter().map(|want| key_text(want)).collect::<Vec<_>>().join(" ");
-        assert_eq!(kept, rows.iter().map(|row| (row.source_id.clone(), texts(row))).collect::<Vec<_>>());
+        assert_searches_agree(&w.ledger, &rows);
         let ids = rows.into_iter().map(|row| row.source_id);
         (ids.collect::<Vec<_>>(), w.ledger.last_success("contacts").unwrap())
     };
     assert_eq!(run(vec![waiting("1"), waiting("2"), waiting("3")].into()), (ids(&["1", "2", "3"]), Some(at(0))));
-    let change = PendingChange { settled: Some(ids(&["2", "4"])), waiting: vec![waiting("5"), waiting("1")] };
-    assert_eq!(run(change), (ids(&["1", "3", "5"]), Some(at(60))));
-    assert_eq!(run(Vec::new().into()), (ids(&[]), Some(at(120))));
+    let keyless = Pending { wants: Vec::new(), ..waiting("6") };
+    let again = Pending { wants: vec!["another".into()], ..waiting("1") };
+    let change = PendingChange { settled: Some(ids(&["2", "4"])), waiting: vec![waiting("5"), again, keyless] };
+    assert_eq!(
+        run(change),
+        (ids(&["1", "3", "5", "6"]), Some(at(60))),
+        "a row that is named twice keeps its first keys"
+    );
+    let change = PendingChange { settled: Some(ids(&["6", "3"])), waiting: Vec::new() };
+    assert_eq!(run(change), (ids(&["1", "5"]), Some(at(120))));
+    let many = |at: usize| Pending { wants: vec![format!("key {}", at % 7_000)], ..waiting(&format!("{at:05}")) };
+    run((0..9_000).map(many).collect::<Vec<_>>().into());
+    assert_eq!(run(Vec::new().into()), (ids(&[]), Some(at(240))));
     assert_eq!(w.ledger.last_success("another").unwrap(), None);
+}
+
+/// What searches find on the list of `contacts` is what its `rows` say.
+fn assert_searches_agree(ledger: &Ledger, rows: &[Pending]) {
+    let found = |by, texts: &[String]| {
+        let mut found = BTreeSet::new();
+        let mut search = ledger.search_pending("contacts", by);
+        for some in texts.chunks(1_000) {
+            search.find(some.iter().map(String::as_str), &mut found).unwrap();
+        }
+        found
+    };
+    let mut texts: Vec<String> = (0..9_500).map(|at| format!("no {at}")).collect();
+    texts.extend(rows.iter().step_by(2).map(|row| row.source_id.clone()));
+    let wanted: BTreeSet<_> = rows.iter().step_by(2).map(|row| row.source_id.clone()).collect();
+    assert_eq!(found(PendingBy::Id, &texts), wanted, "after too many to look for one by one");
+    assert_eq!(found(PendingBy::Id, &texts[9_500..]), wanted);
+    assert_eq!(ledger.has_pending("contacts").unwrap(), !rows.is_empty());
+    let mut by_key: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for row in rows {
+        for key in row.wants.iter().map(String::as_str).chain(row.wants.is_empty().then_some(NO_KEY)) {
+            by_key.entry(key).or_default().insert(row.source_id.clone());
+        }
+    }
+    for (key, ids) in by_key.iter().take(50) {
+        assert_eq!(found(PendingBy::Want, &[(*key).to_owned()]), *ids, "{key}");
+        assert!(ledger.is_wanted("contacts", key).unwrap());
+    }
+    assert!(found(PendingBy::Want, &[NO_KEY.to_owned()]).len() < 2);
+    texts.truncate(9_500);
+    texts.extend(by_key.keys().map(|key| (*key).to_owned()));
+    assert_eq!(found(PendingBy::Want, &texts).len(), rows.len());
+    for prefix in ["contacts", "company_person.Manager\u{1f}b"] {
+        assert!(!ledger.is_wanted("contacts", prefix).unwrap(), "{prefix}");
+    }
+    assert!(!ledger.has_pending("another").unwrap() && !ledger.is_wanted("another", "").unwrap());
 }
 
 fn ids(ids: &[&str]) -> Vec<String> {
