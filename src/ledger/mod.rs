@@ -53,7 +53,7 @@ pub use chunks::{Chunk, NewChunk};
 pub use leases::{Lease, LeaseInfo};
 pub use listing::RunFilter;
 pub use mirrors::MirrorState;
-pub use pending::{NO_KEY, Pending, PendingBy, PendingChange, PendingOf, PendingSearch, Watermark, WatermarkOf};
+pub use pending::{Pending, PendingChange, PendingKey, PendingSearch, Want, WantsOf, Watermark, WatermarkOf};
 pub use progress::{Landed, Step};
 pub use remote_jobs::RemoteJob;
 pub use runs::{ChainRun, Counters, NewRun, Outcome, Run, RunStatus};

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::hash::BuildHasher;
+use std::marker::PhantomData;
 
 use chrono::{DateTime, Utc};
 use datafusion::common::HashSet;
+use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use twox_hash::XxHash32;
 
 use super::Ledger;
 use super::values::{micros, time};
-use crate::error::Error;
 use crate::error::Result;
 
 /// Up to where a job's source has been dealt with.
@@ -23,70 +25,115 @@ pub struct Watermark {
     pub spec_hash: String,
 }
 
+/// A key that a row waits for, as a number: its upper half is the lookup's, its lower half the key's. Where two keys have
+/// one number a row is looked at in vain, no more. The numbers are kept in files: another way to work them out needs
+/// another table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Want(i64);
+
+impl Want {
+    /// Stands for keys that are not known: its row is tried again each time.
+    pub const UNKNOWN: Self = Self(0);
+}
+
+/// What rows wait for in one lookup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WantsOf(u32);
+
+impl WantsOf {
+    /// Of the lookup with this name.
+    pub fn lookup(name: &str) -> Self {
+        Self(XxHash32::oneshot(0, name.as_bytes()))
+    }
+
+    /// That for a key.
+    pub fn want(self, key: &str) -> Want {
+        self.at(XxHash32::oneshot(0, key.as_bytes()))
+    }
+
+    fn at(self, key: u32) -> Want {
+        Want((u64::from(self.0) << 32 | u64::from(key)).cast_signed())
+    }
+}
+
 /// A row that waits for something that was missing, and is tried again by the next run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pending {
     /// The source row.
     pub source_id: String,
-    /// Why, as in the rejects.
-    pub code: String,
-    /// The target field, if one is to blame.
-    pub field: Option<String>,
-    /// The keys that it waits for, as its pipeline writes them down. Empty: it is tried again each time.
-    pub wants: Vec<String>,
+    /// What it waits for. Empty: it is tried again each time.
+    pub wants: Vec<Want>,
 }
 
-/// What rows of a list are looked for by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PendingBy {
-    /// Their source ids.
-    Id,
-    /// Keys that they wait for.
-    Want,
+/// What rows of a list are looked for by: `str`, their source id, or [`Want`].
+pub trait PendingKey {
+    /// The source ids of the rows of job `?1` that have `?2`.
+    #[doc(hidden)]
+    const ONE: &str;
+    /// What the rows of job `?1` have.
+    #[doc(hidden)]
+    const ALL: &str;
+
+    /// As it is kept.
+    #[doc(hidden)]
+    fn value(&self) -> ValueRef<'_>;
 }
 
-/// Looks for rows of a job's list by many texts of which few are on it: the list may have a hundred thousand rows, and a
-/// run has to do with some hundred of them.
+impl PendingKey for str {
+    const ONE: &str = "SELECT source_id FROM pending_rows
+        WHERE list = (SELECT id FROM pending_lists WHERE job = ?1) AND source_id = ?2 LIMIT 1";
+    const ALL: &str = "SELECT source_id FROM pending_rows WHERE list = (SELECT id FROM pending_lists WHERE job = ?1)";
+
+    fn value(&self) -> ValueRef<'_> {
+        ValueRef::Text(self.as_bytes())
+    }
+}
+
+impl PendingKey for Want {
+    const ONE: &str = "SELECT source_id FROM pending_rows
+        WHERE list = (SELECT id FROM pending_lists WHERE job = ?1) AND want = ?2";
+    const ALL: &str = "SELECT want FROM pending_rows WHERE list = (SELECT id FROM pending_lists WHERE job = ?1)";
+
+    fn value(&self) -> ValueRef<'_> {
+        ValueRef::Integer(self.0)
+    }
+}
+
+/// Looks for rows of a job's list by many keys of which few are on it: the list may have a hundred thousand rows, and a run
+/// has to do with some hundred of them.
 #[derive(Debug)]
-pub struct PendingSearch {
+pub struct PendingSearch<K: PendingKey + ?Sized> {
     ledger: Ledger,
     job: String,
-    by: PendingBy,
     asked: usize,
-    /// Hashes of all texts of the list, once more have been asked for than it pays to look for one by one.
+    /// Hashes of all keys of the list, once more have been asked for than it pays to look for one by one.
     all: Option<HashSet<u64>>,
+    keys: PhantomData<fn(&K)>,
 }
 
-/// Texts that are looked for one by one. To read the whole list takes as long as looking for some ten thousand.
+/// Keys that are looked for one by one. To read the whole list takes as long as looking for some ten thousand.
 const ONE_BY_ONE: usize = 8_192;
 
-impl PendingSearch {
-    /// Adds the source ids of the rows that have one of `texts` to `found`.
-    pub fn find<'a>(&mut self, texts: impl IntoIterator<Item = &'a str>, found: &mut BTreeSet<String>) -> Result<()> {
-        let (one, all) = match self.by {
-            PendingBy::Id => (
-                "SELECT source_id FROM pending WHERE job = ?1 AND source_id = ?2",
-                "SELECT source_id FROM pending WHERE job = ?1",
-            ),
-            PendingBy::Want => (
-                "SELECT source_id FROM pending_wants WHERE job = ?1 AND want = ?2",
-                "SELECT DISTINCT want FROM pending_wants WHERE job = ?1",
-            ),
-        };
+impl<K: PendingKey + ?Sized> PendingSearch<K> {
+    /// Adds the source ids of the rows that have one of `keys` to `found`.
+    pub fn find<'k>(&mut self, keys: impl IntoIterator<Item = &'k K>, found: &mut BTreeSet<String>) -> Result<()>
+    where
+        K: 'k,
+    {
         self.ledger.read(|c| {
-            let mut statement = c.prepare_cached(one)?;
-            for text in texts {
+            let mut statement = c.prepare_cached(K::ONE)?;
+            for key in keys {
                 self.asked += 1;
                 if self.asked > ONE_BY_ONE {
                     let all = match &mut self.all {
                         Some(all) => all,
-                        none => none.insert(hashes(c, all, &self.job)?),
+                        none => none.insert(hashes(c, K::ALL, &self.job)?),
                     };
-                    if !all.contains(&all.hasher().hash_one(text)) {
+                    if !all.contains(&hash(all, key.value())) {
                         continue;
                     }
                 }
-                let mut rows = statement.query([&self.job, text])?;
+                let mut rows = statement.query(params![self.job, ToSqlOutput::Borrowed(key.value())])?;
                 while let Some(row) = rows.next()? {
                     found.insert(row.get(0)?);
                 }
@@ -96,16 +143,22 @@ impl PendingSearch {
     }
 }
 
-/// Hashes of the texts that `query` gives of the job.
+/// Hashes of what `query` gives of the job.
 fn hashes(connection: &Connection, query: &str, job: &str) -> Result<HashSet<u64>> {
-    let mut hashes: HashSet<u64> = HashSet::default();
+    let mut hashes = HashSet::default();
     let mut statement = connection.prepare_cached(query)?;
     let mut rows = statement.query([job])?;
     while let Some(row) = rows.next()? {
-        let text = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
-        hashes.insert(hashes.hasher().hash_one(text));
+        hashes.insert(hash(&hashes, row.get_ref(0)?));
     }
     Ok(hashes)
+}
+
+fn hash(hashes: &HashSet<u64>, value: ValueRef<'_>) -> u64 {
+    match value {
+        ValueRef::Text(text) => hashes.hasher().hash_one(text),
+        value => hashes.hasher().hash_one(value.as_i64().unwrap_or_default()),
+    }
 }
 
 /// What a run changes in the list of the rows to try again.
@@ -135,17 +188,6 @@ pub struct WatermarkOf {
     pub watermark: Watermark,
 }
 
-/// A row to try again with its job, as `activity` shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PendingOf {
-    /// The job.
-    pub job: String,
-    /// The run that left it.
-    pub run: String,
-    /// The row.
-    pub pending: Pending,
-}
-
 impl Ledger {
     /// The job's watermark; `None` before its first success.
     pub fn watermark(&self, job: &str) -> Result<Option<Watermark>> {
@@ -166,39 +208,45 @@ impl Ledger {
 
     /// The rows that later runs of the job try again, by source id.
     pub fn pending(&self, job: &str) -> Result<Vec<Pending>> {
-        Ok(self.pending_of(Some(job))?.into_iter().map(|of| of.pending).collect())
+        self.read(|c| {
+            let mut statement = c.prepare_cached(
+                "SELECT source_id, want FROM pending_rows WHERE list = (SELECT id FROM pending_lists WHERE job = ?1)
+                 ORDER BY source_id, want",
+            )?;
+            let mut rows = statement.query([job])?;
+            let mut list: Vec<Pending> = Vec::new();
+            while let Some(row) = rows.next()? {
+                let (source_id, want): (String, _) = (row.get(0)?, Want(row.get(1)?));
+                let want = (want != Want::UNKNOWN).then_some(want);
+                match list.last_mut().filter(|last| last.source_id == source_id) {
+                    Some(last) => last.wants.extend(want),
+                    None => list.push(Pending { source_id, wants: want.into_iter().collect() }),
+                }
+            }
+            Ok(list)
+        })
     }
 
     /// Whether rows of the job wait.
     pub fn has_pending(&self, job: &str) -> Result<bool> {
         self.read(|c| {
-            let mut statement = c.prepare_cached("SELECT 1 FROM pending WHERE job = ?1 LIMIT 1")?;
-            Ok(statement.exists([job])?)
+            let any = "SELECT 1 FROM pending_rows WHERE list = (SELECT id FROM pending_lists WHERE job = ?1)";
+            Ok(c.prepare_cached(any)?.exists([job])?)
         })
     }
 
-    /// Whether rows of the job wait for a key that begins like this.
-    pub fn is_wanted(&self, job: &str, prefix: &str) -> Result<bool> {
+    /// Whether rows of the job wait for anything in a lookup.
+    pub fn has_pending_of(&self, job: &str, lookup: WantsOf) -> Result<bool> {
         self.read(|c| {
-            let next = "SELECT want FROM pending_wants WHERE job = ?1 AND want >= ?2 ORDER BY want LIMIT 1";
-            let next: Option<String> = c.prepare_cached(next)?.query_row([job, prefix], |row| row.get(0)).optional()?;
-            Ok(next.is_some_and(|want| want.starts_with(prefix)))
+            let any = "SELECT 1 FROM pending_rows
+                WHERE list = (SELECT id FROM pending_lists WHERE job = ?1) AND want BETWEEN ?2 AND ?3";
+            Ok(c.prepare_cached(any)?.exists(params![job, lookup.at(0).0, lookup.at(u32::MAX).0])?)
         })
     }
 
     /// Looks for rows of the job's list.
-    pub fn search_pending(&self, job: &str, by: PendingBy) -> PendingSearch {
-        PendingSearch { ledger: self.clone(), job: job.to_owned(), by, asked: 0, all: None }
-    }
-
-    /// The rows to try again of one job, or of all.
-    pub fn pending_of(&self, job: Option<&str>) -> Result<Vec<PendingOf>> {
-        self.read(|c| {
-            let mut statement =
-                c.prepare_cached("SELECT * FROM pending WHERE ?1 IS NULL OR job = ?1 ORDER BY job, source_id")?;
-            let rows = statement.query_map([job], pending_from_row)?;
-            Ok(rows.collect::<rusqlite::Result<_>>()?)
-        })
+    pub fn search_pending<K: PendingKey + ?Sized>(&self, job: &str) -> PendingSearch<K> {
+        PendingSearch { ledger: self.clone(), job: job.to_owned(), asked: 0, all: None, keys: PhantomData }
     }
 }
 
@@ -210,61 +258,30 @@ pub(super) fn set_watermark(tx: &Transaction<'_>, job: &str, run: &str, watermar
     Ok(())
 }
 
-/// What a row has among the keys of all that tells no key: it is tried again each time.
-pub const NO_KEY: &str = "";
-
-/// Changes the job's list. A row that is named twice keeps its first reason.
-pub(super) fn change(tx: &Transaction<'_>, job: &str, run: &str, change: &PendingChange) -> Result<()> {
+/// Changes the job's list. A row that is named again waits for either.
+pub(super) fn change(tx: &Transaction<'_>, job: &str, change: &PendingChange) -> Result<()> {
+    tx.execute("INSERT OR IGNORE INTO pending_lists (job) VALUES (?1)", [job])?;
+    let list: i64 = tx.query_row("SELECT id FROM pending_lists WHERE job = ?1", [job], |row| row.get(0))?;
     match &change.settled {
         None => {
-            tx.execute("DELETE FROM pending WHERE job = ?1", [job])?;
-            tx.execute("DELETE FROM pending_wants WHERE job = ?1", [job])?;
+            tx.execute("DELETE FROM pending_rows WHERE list = ?1", [list])?;
         }
         Some(settled) => {
-            let mut delete =
-                tx.prepare_cached("DELETE FROM pending WHERE job = ?1 AND source_id = ?2 RETURNING wants")?;
-            let mut delete_want =
-                tx.prepare_cached("DELETE FROM pending_wants WHERE job = ?1 AND want = ?2 AND source_id = ?3")?;
+            let mut delete = tx.prepare_cached("DELETE FROM pending_rows WHERE list = ?1 AND source_id = ?2")?;
             for id in settled {
-                let wants = delete.query_row([job, id], |row| row.get(0)).optional()?;
-                let Some(wants) = wants.map(keys_of) else { continue };
-                for want in each_want(&wants) {
-                    delete_want.execute([job, want, id])?;
-                }
+                delete.execute(params![list, id])?;
             }
         }
     }
-    let mut insert = tx.prepare_cached(
-        "INSERT OR IGNORE INTO pending (job, source_id, code, field, run, wants) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?;
-    let (mut list, mut wanted) = (Vec::new(), Vec::new());
+    let mut insert =
+        tx.prepare_cached("INSERT OR IGNORE INTO pending_rows (list, source_id, want) VALUES (?1, ?2, ?3)")?;
     for row in &change.waiting {
-        list.clear();
-        serde_json::to_writer(&mut list, &row.wants).map_err(|e| Error::bug("a list of keys is no JSON").source(e))?;
-        let wants = (!row.wants.is_empty()).then(|| String::from_utf8_lossy(&list));
-        if insert.execute(params![job, row.source_id, row.code, row.field, run, wants.as_deref()])? > 0 {
-            wanted.extend(each_want(&row.wants).map(|want| (want, row.source_id.as_str())));
+        let unknown = row.wants.is_empty().then_some(Want::UNKNOWN);
+        for want in row.wants.iter().copied().chain(unknown) {
+            insert.execute(params![list, row.source_id, want.0])?;
         }
     }
-    // in the table's order, which is how a list of many grows fastest
-    wanted.sort_unstable();
-    let mut insert =
-        tx.prepare_cached("INSERT OR IGNORE INTO pending_wants (job, want, source_id) VALUES (?1, ?2, ?3)")?;
-    for (want, id) in wanted {
-        insert.execute([job, want, id])?;
-    }
     Ok(())
-}
-
-/// What stands for a row among the keys of all.
-fn each_want(wants: &[String]) -> impl Iterator<Item = &str> {
-    let none = wants.is_empty().then_some(NO_KEY);
-    wants.iter().map(String::as_str).chain(none)
-}
-
-/// The keys as a row of the list has them. A list that cannot be read is none, and the row is tried again.
-fn keys_of(wants: Option<String>) -> Vec<String> {
-    wants.and_then(|list| serde_json::from_str(&list).ok()).unwrap_or_default()
 }
 
 fn watermark_from_row(row: &Row<'_>) -> rusqlite::Result<WatermarkOf> {
@@ -279,15 +296,14 @@ fn watermark_from_row(row: &Row<'_>) -> rusqlite::Result<WatermarkOf> {
     })
 }
 
-fn pending_from_row(row: &Row<'_>) -> rusqlite::Result<PendingOf> {
-    Ok(PendingOf {
-        job: row.get("job")?,
-        run: row.get("run")?,
-        pending: Pending {
-            source_id: row.get("source_id")?,
-            code: row.get("code")?,
-            field: row.get("field")?,
-            wants: keys_of(row.get("wants")?),
-        },
-    })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_stay_what_they_are() {
+        let manager = WantsOf::lookup("company_person.Manager");
+        assert_eq!(manager.want("jane@x.org"), Want(8_072_573_256_340_581_104));
+        assert!(manager.at(0) <= manager.want("a") && manager.want("a") <= manager.at(u32::MAX));
+    }
 }

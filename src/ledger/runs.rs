@@ -357,7 +357,7 @@ impl Ledger {
                 super::pending::set_watermark(tx, lease.job(), run, watermark)?;
             }
             if let Some(pending) = &outcome.pending {
-                super::pending::change(tx, lease.job(), run, pending)?;
+                super::pending::change(tx, lease.job(), pending)?;
             }
             lease.release(tx)?;
             one_run(tx, run)

@@ -143,17 +143,25 @@ const STEPS: &[&str] = &[
     ",
     // 2: what a row waits for
     "ALTER TABLE pending ADD COLUMN wants TEXT;",
-    // 3: and which rows wait for it, so that a run need not read them all
+    // 3: the list by numbers of what its rows wait for, so that a run need not read it all. What the rows waited for until
+    // now is not known any more; each is tried again once.
     "
-    CREATE TABLE pending_wants (
-        job           TEXT NOT NULL,
-        want          TEXT NOT NULL,     -- empty: the row tells none and is tried again each time
+    CREATE TABLE pending_lists (
+        id            INTEGER PRIMARY KEY,
+        job           TEXT NOT NULL UNIQUE
+    ) STRICT;
+
+    CREATE TABLE pending_rows (
+        list          INTEGER NOT NULL,
         source_id     TEXT NOT NULL,
-        PRIMARY KEY (job, want, source_id)
+        want          INTEGER NOT NULL,  -- 0: tried again each time
+        PRIMARY KEY (list, source_id, want)
     ) STRICT, WITHOUT ROWID;
-    INSERT OR IGNORE INTO pending_wants
-        SELECT job, coalesce(key.value, ''), source_id
-        FROM pending LEFT JOIN json_each(CASE WHEN json_valid(wants) THEN wants END) AS key;
+    CREATE INDEX pending_rows_by_want ON pending_rows (list, want);
+
+    INSERT INTO pending_lists (job) SELECT DISTINCT job FROM pending;
+    INSERT INTO pending_rows SELECT id, source_id, 0 FROM pending JOIN pending_lists USING (job);
+    DROP TABLE pending;
     ",
 ];
 
@@ -189,25 +197,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_of_an_older_program_is_found_by_its_keys() {
+    fn a_list_of_an_older_program_is_tried_again() {
         let mut connection = Connection::open_in_memory().unwrap();
         for step in &STEPS[..2] {
             connection.execute_batch(step).unwrap();
         }
         connection.pragma_update(None, "user_version", 2).unwrap();
-        for (id, wants) in [
-            ("1", Some("[\"a\",\"b \\\"c\\\"\"]")),
-            ("2", Some("[\"a\",\"a\"]")),
-            ("3", None),
-            ("4", Some("[]")),
-            ("5", Some("no list")),
-        ] {
-            let row = "INSERT INTO pending (job, source_id, code, run, wants) VALUES ('job', ?1, 'code', 'run', ?2)";
-            connection.execute(row, (id, wants)).unwrap();
+        for (job, id, wants) in [("a", "1", Some("[\"key\"]")), ("a", "2", None), ("b", "1", None)] {
+            let row = "INSERT INTO pending (job, source_id, code, run, wants) VALUES (?1, ?2, 'code', 'run', ?3)";
+            connection.execute(row, (job, id, wants)).unwrap();
         }
         migrate(&mut connection).unwrap();
-        let mut rows = connection.prepare("SELECT source_id || ' ' || want FROM pending_wants ORDER BY 1").unwrap();
+        let rows = "SELECT job || source_id || want FROM pending_rows JOIN pending_lists ON list = id ORDER BY 1";
+        let mut rows = connection.prepare(rows).unwrap();
         let rows: Vec<String> = rows.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-        assert_eq!(rows, ["1 a", "1 b \"c\"", "2 a", "3 ", "4 ", "5 "]);
+        assert_eq!(rows, ["a10", "a20", "b10"]);
     }
 }

@@ -441,6 +441,7 @@ fn text(rows: &RecordBatch, name: &str) -> Result<StringArray> {
 mod tests {
     use super::*;
     use crate::config::job::TargetField;
+    use crate::ledger::WantsOf;
 
     fn texts(cells: &[Option<&str>]) -> StringArray {
         StringArray::from(cells.to_vec())
@@ -532,7 +533,7 @@ mod tests {
         assert_eq!(cells(&updates, "changed"), [some("gsuser.Manager")]);
         assert_eq!(cells(&updates, "set.gsuser.Manager"), [some("B")]);
         assert_eq!(waiting.keys().collect::<Vec<_>>(), ["itself", "orphan", "without a record"]);
-        assert_eq!(waiting["orphan"], ["gsuser.Manager\u{1f}3"]);
+        assert_eq!(waiting["orphan"], [WantsOf::lookup("gsuser.Manager").want("3")]);
         assert!(waiting["without a record"].is_empty(), "tried again each time");
     }
 }

@@ -10,7 +10,6 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
-use std::fmt::Display;
 use std::sync::Arc;
 
 use datafusion::arrow::array::Array;
@@ -27,24 +26,21 @@ use crate::config::job::Job;
 use crate::error::Result;
 use crate::land::SEQUENCE_COLUMN;
 use crate::land::Snapshot;
-use crate::ledger::NO_KEY;
 use crate::ledger::Pending;
-use crate::ledger::PendingBy;
 use crate::ledger::PendingChange;
+use crate::ledger::Want;
+use crate::ledger::WantsOf;
 use crate::matching;
 
 use super::decide::lookup_keys;
 use super::source::LandedSource;
 use super::world::World;
 
-/// Between a field's name and the key that it waits for.
-const OF: char = '\u{1f}';
-
 /// Source ids with what they wait for.
-pub(super) type Waiting = BTreeMap<String, Vec<String>>;
+pub(super) type Waiting = BTreeMap<String, Vec<Want>>;
 
 /// The keys that the rows of a batch wait for.
-pub(super) struct Wants(Vec<(String, StringArray)>);
+pub(super) struct Wants(Vec<(WantsOf, StringArray)>);
 
 impl Wants {
     pub(super) fn of(verdicts: &RecordBatch) -> Result<Self> {
@@ -52,15 +48,15 @@ impl Wants {
         let wants = fields.filter_map(|(field, column)| Some((field.name().strip_prefix("wants.")?, column)));
         let texts = wants.map(|(field, column)| {
             let text = cast(column, &DataType::Utf8)?;
-            Ok((field.to_owned(), text.as_string::<i32>().clone()))
+            Ok((WantsOf::lookup(field), text.as_string::<i32>().clone()))
         });
         Ok(Self(texts.collect::<Result<_>>()?))
     }
 
-    /// What a row waits for, as the ledger keeps it.
-    pub(super) fn at(&self, row: usize) -> Vec<String> {
+    /// What a row waits for.
+    pub(super) fn at(&self, row: usize) -> Vec<Want> {
         let filled = self.0.iter().filter(|(_, keys)| keys.is_valid(row));
-        filled.map(|(field, keys)| want(field, keys.value(row))).collect()
+        filled.map(|(lookup, keys)| lookup.want(keys.value(row))).collect()
     }
 }
 
@@ -76,12 +72,7 @@ pub(super) struct Again {
 impl Again {
     /// The list after the run, with the rows that wait by now.
     pub(super) fn after(self, waiting: Waiting) -> PendingChange {
-        let waiting = waiting.into_iter().map(|(source_id, wants)| Pending {
-            source_id,
-            code: "LOOKUP_NO_MATCH".to_owned(),
-            field: None,
-            wants,
-        });
+        let waiting = waiting.into_iter().map(|(source_id, wants)| Pending { source_id, wants });
         PendingChange { settled: self.settled, waiting: waiting.collect() }
     }
 }
@@ -147,15 +138,16 @@ async fn due(
     mirrors: &BTreeMap<String, Snapshot>,
 ) -> Result<BTreeSet<String>> {
     let mut due = BTreeSet::new();
-    let mut search = world.ledger.search_pending(&job.name, PendingBy::Want);
-    search.find([NO_KEY], &mut due)?;
+    let mut search = world.ledger.search_pending::<Want>(&job.name);
+    search.find([&Want::UNKNOWN], &mut due)?;
     let Some(begun) = world.ledger.last_success(&job.name)? else { return Ok(due) };
     let session = world.engine.session();
     matching::register(&session);
     for lookup in lookup_keys(job, source, mirrors)? {
         let Some(mirror) = mirrors.get(&lookup.object) else { continue };
         // Nobody may wait for a record of this lookup, and its mirror may have a million new ones.
-        if !world.ledger.is_wanted(&job.name, &want(&lookup.field, ""))? {
+        let wants = WantsOf::lookup(&lookup.field.to_string());
+        if !world.ledger.has_pending_of(&job.name, wants)? {
             continue;
         }
         let name = format!("log_{}", lookup.object);
@@ -168,16 +160,11 @@ async fn due(
         let mut records = log.filter(is_new)?.select(vec![key.alias("key")])?.execute_stream().await?;
         while let Some(batch) = records.try_next().await? {
             let keys = cast(batch.column(0), &DataType::Utf8)?;
-            let wants: Vec<_> = keys.as_string::<i32>().iter().flatten().map(|key| want(&lookup.field, key)).collect();
-            search.find(wants.iter().map(String::as_str), &mut due)?;
+            let wants: Vec<_> = keys.as_string::<i32>().iter().flatten().map(|key| wants.want(key)).collect();
+            search.find(&wants, &mut due)?;
         }
     }
     Ok(due)
-}
-
-/// What a row waits for, as the ledger keeps it.
-fn want(field: &impl Display, key: &str) -> String {
-    format!("{field}{OF}{key}")
 }
 
 /// Those of the waiting rows that the extract brings, deleted ones among them.
@@ -186,7 +173,7 @@ async fn extracted(world: &World, job: &Job, source: &LandedSource) -> Result<BT
     if source.landed.rows == 0 {
         return Ok(found);
     }
-    let mut search = world.ledger.search_pending(&job.name, PendingBy::Id);
+    let mut search = world.ledger.search_pending::<str>(&job.name);
     let session = world.engine.session();
     session.register_table("extract", Arc::clone(&source.snapshot.written_at(source.landed.sequence)?))?;
     let mut rows = session.table("extract").await?.select(vec![ident("Id")])?.execute_stream().await?;

@@ -6,8 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sf2gs::clock::Clock;
 use sf2gs::error::ErrorKind;
 use sf2gs::ledger::{
-    ChainRun, Counters, Landed, Ledger, MirrorState, NO_KEY, NewChunk, NewEdit, NewRun, Outcome, Pending, PendingBy,
-    PendingChange, RunFilter, RunStatus, Watermark,
+    ChainRun, Counters, Landed, Ledger, MirrorState, NewChunk, NewEdit, NewRun, Outcome, Pending, PendingChange,
+    RunFilter, RunStatus, Want, WantsOf, Watermark,
 };
 use sf2gs::telemetry::{CallClass, Secret};
 
@@ -51,12 +51,12 @@ fn watermark(until: DateTime<Utc>) -> Watermark {
 }
 
 fn waiting(source_id: &str) -> Pending {
-    Pending {
-        source_id: source_id.into(),
-        code: "LOOKUP_NO_MATCH".into(),
-        field: Some("company_person.Company_ID".into()),
-        wants: vec!["company_person.Company_ID\u{1f}001".into(), "company_person.Manager\u{1f}a \"b\"\n".into()],
-    }
+    let mut wants = vec![
+        WantsOf::lookup("company_person.Company_ID").want("001"),
+        WantsOf::lookup("company_person.Manager").want("a"),
+    ];
+    wants.sort_unstable();
+    Pending { source_id: source_id.into(), wants }
 }
 
 fn success() -> Outcome {
@@ -127,7 +127,7 @@ fn a_change_of_the_list_leaves_the_other_rows_waiting() {
     };
     assert_eq!(run(vec![waiting("1"), waiting("2"), waiting("3")].into()), (ids(&["1", "2", "3"]), Some(at(0))));
     let keyless = Pending { wants: Vec::new(), ..waiting("6") };
-    let again = Pending { wants: vec!["another".into()], ..waiting("1") };
+    let again = Pending { wants: vec![WantsOf::lookup("another").want("a")], ..waiting("1") };
     let change = PendingChange { settled: Some(ids(&["2", "4"])), waiting: vec![waiting("5"), again, keyless] };
     assert_eq!(
         run(change),
@@ -136,7 +136,10 @@ fn a_change_of_the_list_leaves_the_other_rows_waiting() {
     );
     let change = PendingChange { settled: Some(ids(&["6", "3"])), waiting: Vec::new() };
     assert_eq!(run(change), (ids(&["1", "5"]), Some(at(120))));
-    let many = |at: usize| Pending { wants: vec![format!("key {}", at % 7_000)], ..waiting(&format!("{at:05}")) };
+    let many = |at: usize| Pending {
+        wants: vec![WantsOf::lookup("x").want(&format!("{}", at % 7_000))],
+        ..waiting(&format!("{at:05}"))
+    };
     run((0..9_000).map(many).collect::<Vec<_>>().into());
     assert_eq!(run(Vec::new().into()), (ids(&[]), Some(at(240))));
     assert_eq!(w.ledger.last_success("another").unwrap(), None);
@@ -144,38 +147,49 @@ fn a_change_of_the_list_leaves_the_other_rows_waiting() {
 
 /// What searches find on the list of `contacts` is what its `rows` say.
 fn assert_searches_agree(ledger: &Ledger, rows: &[Pending]) {
-    let found = |by, texts: &[String]| {
-        let mut found = BTreeSet::new();
-        let mut search = ledger.search_pending("contacts", by);
-        for some in texts.chunks(1_000) {
+    let by_id = |ids: &[String]| {
+        let (mut found, mut search) = (BTreeSet::new(), ledger.search_pending::<str>("contacts"));
+        for some in ids.chunks(1_000) {
             search.find(some.iter().map(String::as_str), &mut found).unwrap();
         }
         found
     };
-    let mut texts: Vec<String> = (0..9_500).map(|at| format!("no {at}")).collect();
-    texts.extend(rows.iter().step_by(2).map(|row| row.source_id.clone()));
-    let wanted: BTreeSet<_> = rows.iter().step_by(2).map(|row| row.source_id.clone()).collect();
-    assert_eq!(found(PendingBy::Id, &texts), wanted, "after too many to look for one by one");
-    assert_eq!(found(PendingBy::Id, &texts[9_500..]), wanted);
+    let mut ids: Vec<String> = (0..9_500).map(|at| format!("no {at}")).collect();
+    ids.extend(rows.iter().step_by(2).map(|row| row.source_id.clone()));
+    let wanted: BTreeSet<_> = ids[9_500..].iter().cloned().collect();
+    assert_eq!(by_id(&ids), wanted, "after too many to look for one by one");
+    assert_eq!(by_id(&ids[9_500..]), wanted);
     assert_eq!(ledger.has_pending("contacts").unwrap(), !rows.is_empty());
-    let mut by_key: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+
+    let by_want = |wants: &[Want]| {
+        let (mut found, mut search) = (BTreeSet::new(), ledger.search_pending::<Want>("contacts"));
+        for some in wants.chunks(1_000) {
+            search.find(some, &mut found).unwrap();
+        }
+        found
+    };
+    let mut wanted: BTreeMap<Want, BTreeSet<String>> = BTreeMap::new();
     for row in rows {
-        for key in row.wants.iter().map(String::as_str).chain(row.wants.is_empty().then_some(NO_KEY)) {
-            by_key.entry(key).or_default().insert(row.source_id.clone());
+        for want in row.wants.iter().copied().chain(row.wants.is_empty().then_some(Want::UNKNOWN)) {
+            wanted.entry(want).or_default().insert(row.source_id.clone());
         }
     }
-    for (key, ids) in by_key.iter().take(50) {
-        assert_eq!(found(PendingBy::Want, &[(*key).to_owned()]), *ids, "{key}");
-        assert!(ledger.is_wanted("contacts", key).unwrap());
+    for (want, ids) in wanted.iter().take(50) {
+        assert_eq!(by_want(&[*want]), *ids);
     }
-    assert!(found(PendingBy::Want, &[NO_KEY.to_owned()]).len() < 2);
-    texts.truncate(9_500);
-    texts.extend(by_key.keys().map(|key| (*key).to_owned()));
-    assert_eq!(found(PendingBy::Want, &texts).len(), rows.len());
-    for prefix in ["contacts", "company_person.Manager\u{1f}b"] {
-        assert!(!ledger.is_wanted("contacts", prefix).unwrap(), "{prefix}");
+    assert!(by_want(&[WantsOf::lookup("company_person.Manager").want("b")]).is_empty());
+    let mut wants: Vec<_> = (0..9_500).map(|at| WantsOf::lookup("no").want(&at.to_string())).collect();
+    wants.extend(wanted.keys());
+    assert_eq!(by_want(&wants).len(), rows.len());
+    for name in ["company_person.Company_ID", "company_person.Manager", "another", "x", "company_person"] {
+        let lookup = WantsOf::lookup(name);
+        let some =
+            ["001", "a"].map(|key| lookup.want(key)).into_iter().chain((0..7_000).map(|n| lookup.want(&n.to_string())));
+        let expected = some.into_iter().any(|want| wanted.contains_key(&want));
+        assert_eq!(ledger.has_pending_of("contacts", lookup).unwrap(), expected, "{name}");
+        assert!(!ledger.has_pending_of("others", lookup).unwrap());
     }
-    assert!(!ledger.has_pending("another").unwrap() && !ledger.is_wanted("another", "").unwrap());
+    assert!(!ledger.has_pending("others").unwrap());
 }
 
 fn ids(ids: &[&str]) -> Vec<String> {
@@ -400,7 +414,7 @@ fn an_outcome_that_cannot_be_stored_whole_is_not_stored_at_all() {
     let other = rusqlite::Connection::open(w.ledger.path()).unwrap();
     other
         .execute_batch(
-            "CREATE TRIGGER full BEFORE INSERT ON pending BEGIN SELECT raise(ABORT, 'as if the disk were full'); END",
+            "CREATE TRIGGER full BEFORE INSERT ON pending_rows BEGIN SELECT raise(ABORT, 'as if the disk were full'); END",
         )
         .unwrap();
     w.ledger.finish_run(&lease, &run.id, &success()).unwrap_err();
