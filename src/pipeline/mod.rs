@@ -16,6 +16,7 @@
 mod arrivals;
 mod chain;
 mod decide;
+mod generations;
 mod job;
 mod mirror;
 mod online;

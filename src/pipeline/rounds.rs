@@ -32,8 +32,6 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::array::StringBuilder;
 use datafusion::arrow::compute::filter_record_batch;
 use datafusion::arrow::datatypes::Int64Type;
-use datafusion::common::HashMap;
-use datafusion::common::HashSet as KeySet;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use futures::Stream;
 use futures::StreamExt;
@@ -42,6 +40,9 @@ use crate::error::Error;
 use crate::error::Result;
 
 use super::arrivals::Wanted;
+use super::generations::Awaited;
+use super::generations::ByKey;
+use super::generations::Key;
 use super::shelf::Shelf;
 
 /// Most rounds.
@@ -50,19 +51,16 @@ const MOST: usize = 16;
 /// A round reads back what the one before has made: so many rows must gain by it, which else are sent twice.
 const WORTH: usize = 10;
 
-/// A key that a record answers to or waits for, with the place of its lookup among the job's.
-type Key = (usize, i64);
-
 /// Rows that wait for records of the same run, and the records that the run makes.
 #[derive(Debug)]
 pub(super) struct Family {
     runtime: Arc<RuntimeEnv>,
     /// Keys of the records that are made or changed by the rows sent at once.
-    sent: Vec<Key>,
+    sent: Vec<(Key, ())>,
     held: Waiting,
     held_rows: Shelf,
     /// Keys of the records that the held rows will make.
-    becomes: Vec<(Key, usize)>,
+    becomes: Vec<(Key, u32)>,
     /// New rows sent at once that wait for a reference.
     followed: Waiting,
     followed_rows: Shelf,
@@ -76,10 +74,7 @@ pub(super) struct Family {
 #[derive(Debug, Default)]
 struct Waiting {
     ids: StringBuilder,
-    /// What the rows wait for, row after row.
-    awaits: Vec<Key>,
-    /// Where each row's keys end.
-    ends: Vec<usize>,
+    awaited: Awaited,
 }
 
 /// In which order the held rows go.
@@ -149,12 +144,13 @@ impl Family {
                 lookups > 0 && verdicts.value(row) == "insert" && unresolved.value(row).split(',').count() == lookups;
             let hold = may_follow && alone;
             if hold {
-                let place = self.held();
+                let place =
+                    u32::try_from(self.held()).map_err(|_| Error::bug("more rows are held than can be numbered"))?;
                 self.becomes.extend(keys(&becomes, row).map(|key| (key, place)));
                 self.held.push(ids.value(row), waits_for());
             } else {
                 if matches!(verdicts.value(row), "insert" | "update") {
-                    self.sent.extend(keys(&becomes, row));
+                    self.sent.extend(keys(&becomes, row).map(|key| (key, ())));
                 }
                 if may_follow {
                     self.followed.push(ids.value(row), waits_for());
@@ -191,32 +187,39 @@ impl Family {
 
     /// Puts the held rows in order.
     pub(super) fn rounds(mut self) -> Rounds {
-        let sent: KeySet<Key> = std::mem::take(&mut self.sent).into_iter().collect();
-        let sent = |key: &Key| sent.contains(key);
-        let becomes: HashMap<Key, usize> = self.becomes.iter().copied().collect();
-        let coming = |key: &Key| sent(key) || becomes.contains_key(key);
+        // Nothing else is to do meanwhile, so each of the two large tables has a core.
+        let (sent, becomes) = std::thread::scope(|scope| {
+            let sent = scope.spawn(|| ByKey::of(&self.sent));
+            let becomes = ByKey::of(&self.becomes);
+            (sent.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), becomes)
+        });
+        let sent = |key: &Key| sent.get(key).is_some();
+        let coming = |key: &Key| sent(key) || becomes.get(key).is_some();
         let (mut hopeless, mut follow, mut refer) = (HashSet::new(), HashSet::new(), HashSet::new());
         for (of_new, waiting) in [(true, &mut self.followed), (false, &mut self.referring)] {
             for (row, id) in waiting.ids.finish().iter().flatten().enumerate() {
-                if !waiting.of(row).iter().any(coming) {
+                if !waiting.awaited.of(row).iter().any(coming) {
                     hopeless.insert(id.to_owned());
                 } else if of_new {
                     follow.insert(id.to_owned());
                 }
             }
         }
-        let (generations, circular) = self.held.generations(&becomes);
-        let of = |generation: usize| generations.iter().filter(|one| **one == generation).count();
+        let (generations, circular) = self.held.awaited.generations(&becomes);
+        let mut counts = [0; MOST + 2];
+        for generation in &generations {
+            counts[(*generation as usize).min(MOST + 1)] += 1;
+        }
         let mut last = 1;
-        while last < MOST && of(last + 1) >= WORTH {
+        while last < MOST && counts[last + 1] >= WORTH {
             last += 1;
         }
         let (mut sizes, mut first_has_parents) = (Vec::new(), false);
         let mut round_of = Vec::with_capacity(generations.len());
         for (row, id) in self.held.ids.finish().iter().flatten().enumerate() {
-            let generation = generations[row];
+            let generation = generations[row] as usize;
             let round = generation.min(last) - 1;
-            first_has_parents |= round == 0 && self.held.of(row).iter().any(sent);
+            first_has_parents = first_has_parents || (round == 0 && self.held.awaited.of(row).iter().any(sent));
             let again = generation > last || circular.contains(&row);
             if again {
                 refer.insert(id.to_owned());
@@ -294,50 +297,7 @@ fn lock(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
 impl Waiting {
     fn push(&mut self, id: &str, awaits: impl Iterator<Item = Key>) {
         self.ids.append_value(id);
-        self.awaits.extend(awaits);
-        self.ends.push(self.awaits.len());
-    }
-
-    fn of(&self, row: usize) -> &[Key] {
-        let from = row.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.awaits[from..self.ends[row]]
-    }
-
-    /// Each row's generation, from 1, and the rows that wait, at last, for themselves.
-    fn generations(&self, becomes: &HashMap<Key, usize>) -> (Vec<usize>, HashSet<usize>) {
-        const UNKNOWN: usize = 0;
-        const OPEN: usize = usize::MAX;
-        let mut generations = vec![UNKNOWN; self.ids.len()];
-        let mut circular = HashSet::new();
-        for start in 0..self.ids.len() {
-            let mut path = vec![start];
-            while let Some(&row) = path.last() {
-                if generations[row] != UNKNOWN && generations[row] != OPEN {
-                    path.pop();
-                    continue;
-                }
-                generations[row] = OPEN;
-                let mut generation = 1;
-                let mut open = None;
-                for parent in self.of(row).iter().filter_map(|key| becomes.get(key).copied()) {
-                    match generations[parent] {
-                        UNKNOWN => open = Some(parent),
-                        OPEN => {
-                            circular.insert(row);
-                        }
-                        known => generation = generation.max(known + 1),
-                    }
-                }
-                match open {
-                    Some(parent) => path.push(parent),
-                    None => {
-                        generations[row] = generation;
-                        path.pop();
-                    }
-                }
-            }
-        }
-        (generations, circular)
+        self.awaited.push(awaits);
     }
 }
 
