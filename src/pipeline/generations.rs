@@ -105,3 +105,60 @@ impl Awaited {
         (generations, circular)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Rows with the keys that they wait for, among few keys of two lookups.
+    fn rows(keys: &[Vec<Key>]) -> Awaited {
+        let mut awaited = Awaited::default();
+        keys.iter().for_each(|keys| awaited.push(keys.iter().copied()));
+        awaited
+    }
+
+    #[test]
+    fn a_key_of_one_lookup_is_none_of_another() {
+        let becomes = ByKey::of(&[((1, 7), 0), ((0, 8), 1)]);
+        assert_eq!((becomes.get(&(1, 7)), becomes.get(&(0, 8))), (Some(0), Some(1)));
+        assert_eq!([(0, 7), (1, 8), (2, 7)].map(|key| becomes.get(&key)), [None; 3]);
+        let (generations, circular) = rows(&[vec![(0, 7)], vec![(1, 7), (0, 8)], vec![(1, 8)]]).generations(&becomes);
+        assert_eq!((generations, circular), (vec![1, 2, 1], HashSet::from([1])), "the second waits for itself too");
+    }
+
+    proptest! {
+        #[test]
+        fn the_last_entry_of_a_key_counts(entries in prop::collection::vec(((0_usize..3, -3_i64..3), 0_u32..9), 0..40)) {
+            let (by_key, plain) = (ByKey::of(&entries), entries.iter().copied().collect::<BTreeMap<_, _>>());
+            for key in (0..4).flat_map(|lookup| (-4..4).map(move |key| (lookup, key))) {
+                prop_assert_eq!(by_key.get(&key), plain.get(&key).copied());
+            }
+        }
+
+        /// Row `n` makes the record with the number `n` of either lookup, and a row may wait for rows before or after it.
+        #[test]
+        fn a_generation_is_one_more_than_that_of_the_latest_parent(
+            parents in prop::collection::vec(prop::collection::vec((0_usize..2, 0_i64..40), 0..3), 1..30),
+            order in any::<prop::sample::Index>(),
+        ) {
+            // Without circles: only rows before it in some turn of the rows.
+            let (count, shift) = (parents.len(), order.index(parents.len()));
+            let place = |row: i64| (row as usize + shift) % count;
+            let parents: Vec<Vec<Key>> = parents.into_iter().enumerate().map(|(row, keys)| {
+                let earlier = |key: &Key| key.1 as usize >= count || place(key.1) < place(row as i64);
+                keys.into_iter().filter(earlier).collect()
+            }).collect();
+            let makes = (0..count).flat_map(|row| (0..2).map(move |lookup| ((lookup, row as i64), row as u32)));
+            let (generations, circular) = rows(&parents).generations(&ByKey::of(&makes.collect::<Vec<_>>()));
+            prop_assert!(circular.is_empty());
+            for (row, keys) in parents.iter().enumerate() {
+                let of_parents = keys.iter().filter_map(|key| generations.get(key.1 as usize));
+                prop_assert_eq!(generations[row], 1 + of_parents.max().copied().unwrap_or(0));
+            }
+        }
+    }
+}
