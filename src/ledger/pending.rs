@@ -111,7 +111,7 @@ pub struct PendingSearch<K: PendingKey + ?Sized> {
     keys: PhantomData<fn(&K)>,
 }
 
-/// Keys that are looked for one by one. To read the whole list takes as long as looking for some ten thousand.
+/// Keys that are looked for one by one: to read a list of a hundred thousand takes as long as looking for some ten thousand.
 const ONE_BY_ONE: usize = 8_192;
 
 impl<K: PendingKey + ?Sized> PendingSearch<K> {
@@ -129,7 +129,7 @@ impl<K: PendingKey + ?Sized> PendingSearch<K> {
                         Some(all) => all,
                         none => none.insert(hashes(c, K::ALL, &self.job)?),
                     };
-                    if !all.contains(&hash(all, key.value())) {
+                    if !all.contains(&hash(all, key.value())?) {
                         continue;
                     }
                 }
@@ -149,16 +149,16 @@ fn hashes(connection: &Connection, query: &str, job: &str) -> Result<HashSet<u64
     let mut statement = connection.prepare_cached(query)?;
     let mut rows = statement.query([job])?;
     while let Some(row) = rows.next()? {
-        hashes.insert(hash(&hashes, row.get_ref(0)?));
+        hashes.insert(hash(&hashes, row.get_ref(0)?)?);
     }
     Ok(hashes)
 }
 
-fn hash(hashes: &HashSet<u64>, value: ValueRef<'_>) -> u64 {
-    match value {
+fn hash(hashes: &HashSet<u64>, value: ValueRef<'_>) -> Result<u64> {
+    Ok(match value {
         ValueRef::Text(text) => hashes.hasher().hash_one(text),
-        value => hashes.hasher().hash_one(value.as_i64().unwrap_or_default()),
-    }
+        value => hashes.hasher().hash_one(value.as_i64().map_err(rusqlite::Error::from)?),
+    })
 }
 
 /// What a run changes in the list of the rows to try again.
