@@ -2,8 +2,13 @@
 //!
 //! They stay in the batches in which they were read: put together as one they would be held twice for a while, and memory
 //! touched for the first time is dear. A table leads from a key's hash to the record; keys decide.
+//!
+//! Records that take more than most of what memory there is are [dealt out](crate::matching::dealt) instead, and held part
+//! by part.
 
+use std::fmt;
 use std::mem::size_of;
+use std::sync::Arc;
 
 use datafusion::arrow::array::Array;
 use datafusion::arrow::array::ArrayRef;
@@ -16,6 +21,8 @@ use datafusion::arrow::array::new_null_array;
 use datafusion::arrow::compute::SortOptions;
 use datafusion::arrow::compute::interleave;
 use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::Field;
+use datafusion::arrow::datatypes::Schema;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::HashMap;
 use datafusion::common::ScalarValue;
@@ -24,12 +31,28 @@ use datafusion::error::Result;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::MemoryConsumer;
+use datafusion::execution::memory_pool::MemoryLimit;
 use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::physical_expr::PhysicalExprRef;
 use datafusion::physical_expr::expressions::Literal;
+use futures::StreamExt;
 use futures::TryStreamExt;
+use futures::stream;
+use futures::stream::BoxStream;
 
+use crate::matching::dealt::Dealer;
+use crate::matching::dealt::Dealt;
+use crate::matching::dealt::PARTS;
 use crate::matching::key_hash::hashes;
+
+/// Records to be found by key.
+#[derive(Debug, Clone)]
+pub(super) enum Records {
+    /// All are held.
+    Held(Arc<Held>),
+    /// They are too many for that.
+    Parted(Arc<Parted>),
+}
 
 /// What is held.
 #[derive(Debug)]
@@ -42,7 +65,13 @@ pub(super) struct Held {
     _memory: MemoryReservation,
 }
 
-impl Held {
+/// Records in parts, of which one is held at a time: the parts of a key, and then what is kept of a record.
+pub(super) struct Parted {
+    dealt: Dealt,
+    keys: usize,
+}
+
+impl Records {
     /// Reads `stream`, whose records have these `keys`, to its end. Of its columns only those at `kept` are held.
     pub(super) async fn read(
         mut stream: SendableRecordBatchStream,
@@ -50,44 +79,176 @@ impl Held {
         kept: &[usize],
         context: &TaskContext,
     ) -> Result<Self> {
-        let memory = MemoryConsumer::new("LookupExec").register(context.memory_pool());
-        let (mut batches, mut held_keys) = (Vec::new(), Vec::new());
-        let mut records = 0;
+        let schema = stream.schema();
+        let parts_of_key = keys.iter().enumerate().map(|(at, key)| {
+            let kind = key.data_type(&schema)?;
+            Ok(Arc::new(Field::new(format!("key {at}"), kind, true)))
+        });
+        let fields = parts_of_key.chain(kept.iter().map(|at| Ok(Arc::clone(&schema.fields()[*at]))));
+        let dealt = Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?));
+        let mut reading = Reading::new(context);
+        let mut dealer: Option<Dealer> = None;
         while let Some(batch) = stream.try_next().await? {
-            memory.try_grow(batch.get_array_memory_size())?;
-            records += batch.num_rows();
+            let room = dealer.is_some() || reading.has_room_for(batch.get_array_memory_size(), context);
+            if !room {
+                dealer = Some(reading.deal(&dealt, context)?);
+            }
             for from in (0..batch.num_rows()).step_by(Place::ROWS) {
                 let part = batch.slice(from, Place::ROWS.min(batch.num_rows() - from));
-                held_keys.push(evaluated(keys, &part)?);
-                batches.push(part.project(kept)?);
+                let (keys, part) = (evaluated(keys, &part)?, part.project(kept)?);
+                match &mut dealer {
+                    Some(dealer) => deal(dealer, &keys, &part)?,
+                    None => reading.add(keys, part),
+                }
             }
         }
-        memory.try_grow(Table::bytes(records))?;
-        let table = Table::of(&held_keys, records)?;
-        Ok(Self { batches, keys: held_keys, table, _memory: memory })
-    }
-
-    pub(super) fn batches(&self) -> &[RecordBatch] {
-        &self.batches
+        if dealer.is_none() && !reading.has_room_for(Table::bytes(reading.records), context) {
+            dealer = Some(reading.deal(&dealt, context)?);
+        }
+        Ok(match dealer {
+            Some(dealer) => Self::Parted(Arc::new(Parted { dealt: dealer.finish()?, keys: keys.len() })),
+            None => Self::Held(Arc::new(reading.finish()?)),
+        })
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.batches.is_empty()
+        matches!(self, Self::Held(held) if held.batches.is_empty())
     }
 
-    /// The types of a key's parts; none where nothing is held.
-    pub(super) fn key_types(&self) -> impl Iterator<Item = &DataType> {
-        self.keys.first().into_iter().flatten().map(|part| part.data_type())
+    /// The types of a key's parts; none where there is no record.
+    pub(super) fn key_types(&self) -> Vec<DataType> {
+        match self {
+            Self::Held(held) => held.keys.first().into_iter().flatten().map(|part| part.data_type().clone()).collect(),
+            Self::Parted(parted) => {
+                parted.dealt.schema().fields()[..parted.keys].iter().map(|field| field.data_type().clone()).collect()
+            }
+        }
     }
 
     /// The numbers of the keys that several records have, as `key_hash` gives them: each once.
-    pub(super) fn repeated(&self) -> Int64Array {
-        let mut numbers = self.table.repeated.clone();
+    pub(super) fn repeated(&self, context: &TaskContext) -> Result<Int64Array> {
+        let mut numbers = match self {
+            Self::Held(held) => held.table.repeated.clone(),
+            Self::Parted(parted) => {
+                let each = (0..PARTS).map(|part| Ok(parted.hold(part, context)?.table.repeated));
+                each.collect::<Result<Vec<_>>>()?.concat()
+            }
+        };
         numbers.sort_unstable();
         numbers.dedup();
-        numbers.into()
+        Ok(numbers.into())
     }
 
+    /// What is kept of the records, batch by batch.
+    pub(super) fn batches(&self) -> BoxStream<'static, Result<RecordBatch>> {
+        match self {
+            Self::Held(held) => stream::iter(held.batches.clone()).map(Ok).boxed(),
+            Self::Parted(parted) => {
+                let parted = Arc::clone(parted);
+                let parts = (0..PARTS).map(move |part| Ok::<_, DataFusionError>(stream::iter(parted.kept(part)?)));
+                stream::iter(parts).try_flatten().boxed()
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Parted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parted").field("schema", self.dealt.schema()).finish_non_exhaustive()
+    }
+}
+
+impl Parted {
+    /// Holds the records of a part.
+    ///
+    /// # Errors
+    /// `ResourcesExhausted` if there is no room for them.
+    pub(super) fn hold(&self, part: usize, context: &TaskContext) -> Result<Held> {
+        let mut reading = Reading::new(context);
+        let (keys, kept) = self.columns();
+        for batch in self.dealt.read(part)? {
+            let batch = batch?;
+            // The columns of a block are parts of one piece of memory.
+            let bytes = batch.columns().iter().map(|column| column.to_data().get_slice_memory_size());
+            reading.memory.try_grow(bytes.sum::<std::result::Result<_, _>>()?)?;
+            for from in (0..batch.num_rows()).step_by(Place::ROWS) {
+                let part = batch.slice(from, Place::ROWS.min(batch.num_rows() - from));
+                reading.add(part.project(&keys)?.columns().to_vec(), part.project(&kept)?);
+            }
+        }
+        reading.memory.try_grow(Table::bytes(reading.records))?;
+        reading.finish()
+    }
+
+    /// What is kept of the records of a part.
+    fn kept(&self, part: usize) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
+        let (_, kept) = self.columns();
+        Ok(self.dealt.read(part)?.map(move |batch| Ok(batch?.project(&kept)?)))
+    }
+
+    fn columns(&self) -> (Vec<usize>, Vec<usize>) {
+        (0..self.dealt.schema().fields().len()).partition(|at| *at < self.keys)
+    }
+}
+
+/// Records on their way to be held.
+struct Reading {
+    batches: Vec<RecordBatch>,
+    keys: Vec<Vec<ArrayRef>>,
+    records: usize,
+    memory: MemoryReservation,
+}
+
+impl Reading {
+    fn new(context: &TaskContext) -> Self {
+        let memory = MemoryConsumer::new("LookupExec").register(context.memory_pool());
+        Self { batches: Vec::new(), keys: Vec::new(), records: 0, memory }
+    }
+
+    /// Whether so much more may be held, which is taken then. A quarter of the memory is left to those who hold parts.
+    fn has_room_for(&self, bytes: usize, context: &TaskContext) -> bool {
+        let pool = context.memory_pool();
+        self.memory.try_grow(bytes).is_ok()
+            && match pool.memory_limit() {
+                MemoryLimit::Finite(limit) => pool.reserved() <= limit / 4 * 3,
+                _ => true,
+            }
+    }
+
+    fn add(&mut self, keys: Vec<ArrayRef>, batch: RecordBatch) {
+        self.records += batch.num_rows();
+        self.keys.push(keys);
+        self.batches.push(batch);
+    }
+
+    /// Deals out all that is held, and lets go of it.
+    fn deal(&mut self, schema: &SchemaRef, context: &TaskContext) -> Result<Dealer> {
+        tracing::info!(
+            "records do not fit into memory: they are put into the spill folder and looked at part by part, which takes \
+             longer; the limit is `[engine] memory_limit` in sf2gs.toml"
+        );
+        let mut dealer = Dealer::new(schema, context)?;
+        for (keys, batch) in self.keys.drain(..).zip(self.batches.drain(..)) {
+            deal(&mut dealer, &keys, &batch)?;
+        }
+        self.memory.free();
+        Ok(dealer)
+    }
+
+    fn finish(self) -> Result<Held> {
+        let table = Table::of(&self.keys, self.records)?;
+        Ok(Held { batches: self.batches, keys: self.keys, table, _memory: self.memory })
+    }
+}
+
+/// Deals records out: the parts of their keys, and then what is kept of them.
+fn deal(dealer: &mut Dealer, keys: &[ArrayRef], kept: &RecordBatch) -> Result<()> {
+    let numbers = hashes(keys, kept.num_rows())?;
+    let columns = keys.iter().chain(kept.columns()).map(Arc::clone).collect();
+    dealer.deal(&RecordBatch::try_new(Arc::clone(dealer.schema()), columns)?, &numbers)
+}
+
+impl Held {
     /// What `exprs` make of the records, for [`Found::beside`].
     pub(super) fn given(&self, exprs: &[PhysicalExprRef], schema: &SchemaRef) -> Result<Vec<Given>> {
         let each = exprs.iter().map(|expr| {

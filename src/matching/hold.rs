@@ -18,6 +18,7 @@ use datafusion::error::Result;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SessionContext;
 use datafusion::execution::context::SessionState;
+use datafusion::execution::memory_pool::MemoryLimit;
 use datafusion::logical_expr::JoinType;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
@@ -30,6 +31,9 @@ use crate::matching::lookup::LookupExec;
 
 /// Below this many rows the mirrors are narrowed instead.
 pub(super) const FEW: usize = 50_000;
+
+/// Sorts of one part that may find as much set aside.
+const SORTS: usize = 16;
 
 /// How many rows `source` has, as far as it is `told` or the tables' statistics know.
 pub(super) async fn count(ctx: &SessionContext, told: Option<usize>) -> Result<Option<usize>> {
@@ -50,7 +54,14 @@ pub(super) fn streaming(state: SessionState) -> SessionState {
         1 => {}
         threads => config = config.with_target_partitions(4 * threads),
     }
-    let optimizer = &mut config.options_mut().optimizer;
+    let parts = config.target_partitions();
+    let options = config.options_mut();
+    if let MemoryLimit::Finite(limit) = state.runtime_env().memory_pool.memory_limit() {
+        // What sorts set aside, each in so many parts, must find room beside what is held.
+        let aside = &mut options.execution.sort_spill_reservation_bytes;
+        *aside = (*aside).min(limit / (parts * SORTS));
+    }
+    let optimizer = &mut options.optimizer;
     // The statement is written as it shall be run; a second look finds nothing more and takes as long as the first.
     optimizer.max_passes = 1;
     optimizer.join_reordering = false;

@@ -36,10 +36,11 @@ use datafusion::physical_plan::ReplaceChildrenOptions;
 use datafusion::physical_plan::execute_stream;
 use datafusion::physical_plan::execution_plan::Boundedness;
 use datafusion::physical_plan::execution_plan::EmissionType;
-use datafusion::physical_plan::memory::MemoryStream;
 use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::StreamExt;
 
-use crate::matching::held::Held;
+use crate::matching::held::Records;
 
 /// The table.
 #[derive(Debug, Clone)]
@@ -47,7 +48,9 @@ pub(super) struct Index {
     schema: SchemaRef,
     /// The columns of the key.
     keys: Vec<usize>,
-    held: Arc<Held>,
+    records: Records,
+    /// The numbers of the keys that several records have.
+    repeated: Int64Array,
 }
 
 impl Index {
@@ -58,16 +61,17 @@ impl Index {
         let keys = keys.iter().map(|key| Ok(schema.index_of(key)?)).collect::<Result<Vec<_>>>()?;
         let by: Vec<PhysicalExprRef> = keys.iter().map(|at| column(&schema, *at)).collect();
         let all: Vec<usize> = (0..schema.fields().len()).collect();
-        let held = Held::read(stream, &by, &all, &context).await?;
-        Ok(Self { schema, keys, held: Arc::new(held) })
+        let records = Records::read(stream, &by, &all, &context).await?;
+        let repeated = records.repeated(&context)?;
+        Ok(Self { schema, keys, records, repeated })
     }
 
     pub(super) fn schema(&self) -> &SchemaRef {
         &self.schema
     }
 
-    pub(super) fn held(&self) -> &Arc<Held> {
-        &self.held
+    pub(super) fn records(&self) -> &Records {
+        &self.records
     }
 
     /// The columns of the key.
@@ -76,12 +80,12 @@ impl Index {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.held.is_empty()
+        self.records.is_empty()
     }
 
     /// The numbers of the keys that several records have.
-    pub(super) fn repeated(&self) -> Int64Array {
-        self.held.repeated()
+    pub(super) fn repeated(&self) -> &Int64Array {
+        &self.repeated
     }
 
     /// The index that `plan` reads, if it reads nothing else and passes on all of it, and its columns as expressions over
@@ -190,9 +194,9 @@ impl ExecutionPlan for IndexExec {
     }
 
     fn execute(&self, _: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let batches = self.index.held.batches().iter().map(|batch| batch.project(&self.projection));
-        let batches = batches.collect::<std::result::Result<Vec<_>, _>>()?;
-        Ok(Box::pin(MemoryStream::try_new(batches, Arc::clone(&self.schema), None)?))
+        let projection = self.projection.clone();
+        let batches = self.index.records.batches().map(move |batch| Ok(batch?.project(&projection)?));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), batches)))
     }
 }
 
@@ -207,6 +211,7 @@ mod tests {
     use datafusion::dataframe::DataFrame;
     use datafusion::execution::SessionState;
     use datafusion::execution::context::SessionContext;
+    use datafusion::execution::runtime_env::RuntimeEnvBuilder;
     use datafusion::physical_plan::displayable;
     use datafusion::prelude::SessionConfig;
 
@@ -280,5 +285,38 @@ mod tests {
             numbers.iter().flat_map(|batch| batch["n"].as_primitive::<Int64Type>().values().to_vec()).collect();
         assert!(numbers.len() > 50);
         assert_eq!(found.repeated().values().to_vec(), numbers);
+    }
+
+    #[tokio::test]
+    async fn an_index_that_does_not_fit_into_memory_is_the_same_in_parts() {
+        let whole = session().await;
+        let runtime = RuntimeEnvBuilder::new().with_memory_limit(10_000, 1.0).build_arc().unwrap();
+        let short = SessionContext::new_with_config_rt(whole.copied_config(), runtime);
+        for name in ["source", "mirror"] {
+            short.register_table(name, whole.table_provider(name).await.unwrap()).unwrap();
+        }
+        let records = "SELECT word, gsid FROM mirror UNION ALL SELECT word, gsid FROM mirror WHERE gsid % 3 = 0";
+        let (held, parted) = (index(&whole, records, &["word"]).await, index(&short, records, &["word"]).await);
+        assert!(matches!(held.records(), Records::Held(_)) && matches!(parted.records(), Records::Parted(_)));
+        assert_eq!(held.repeated(), parted.repeated());
+        assert_eq!(held.records().key_types(), parted.records().key_types());
+        let queries = [
+            "SELECT s.id, f.gsid FROM source s LEFT JOIN found f ON f.word = s.word",
+            "SELECT gsid, word FROM found",
+            "SELECT count(*) FROM found",
+        ];
+        for (ctx, index) in [(&whole, held), (&short, parted)] {
+            ctx.register_table("found", Arc::new(index)).unwrap();
+        }
+        for query in queries {
+            let lines = async |ctx: &SessionContext| {
+                let (rows, plan) = run(&streaming(ctx.state()), query).await;
+                assert_eq!(plan.contains("LookupExec"), query.contains("JOIN"), "{plan}");
+                let mut lines: Vec<String> = rows.lines().map(str::to_owned).collect();
+                lines.sort_unstable();
+                lines
+            };
+            assert_eq!(lines(&short).await, lines(&whole).await, "{query}");
+        }
     }
 }

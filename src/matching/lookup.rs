@@ -11,9 +11,19 @@
 //! record, and so does without: a batch in which no row has two matches keeps its arrays. Where keys do come several times
 //! the answer is that of any left join, at the engine's own price.
 //!
+//! Where the other side does not fit into memory, both sides are [dealt out](crate::matching::dealt) by key, and then part
+//! by part of the one is held while the same part of the rows passes it:
+//!
+//! ```text
+//!   rows, all partitions ──▶ dealt out ──▶ part n of the rows ──┐
+//!   held ──────────────────▶ dealt out ──▶ part n is held ──────┴──▶ as above
+//! ```
+//!
 //! # Promises
-//! * The same rows as a left hash join, in the order in which they came.
-//! * What is held is asked of the session's memory pool.
+//! * The same rows as a left hash join, in the order in which they came if the other side is held whole.
+//! * What is held is asked of the session's memory pool. No more than three quarters of it are taken by sides that are held
+//!   whole, and of one that is not a 32nd at least has to find room.
+//! * As with the engine's own exchanges, all partitions are to be asked for rows side by side.
 
 use std::fmt;
 use std::sync::Arc;
@@ -60,6 +70,7 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::projection::ProjectionExpr;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::FutureExt;
+use futures::Stream;
 use futures::StreamExt;
 use futures::TryStreamExt;
 use futures::future::BoxFuture;
@@ -67,8 +78,13 @@ use futures::future::Shared;
 use futures::future::ready;
 use futures::stream;
 
+use crate::matching::dealing::Dealing;
+use crate::matching::dealing::Turn;
+use crate::matching::dealt::Dealt;
 use crate::matching::held::Given;
 use crate::matching::held::Held;
+use crate::matching::held::Parted;
+use crate::matching::held::Records;
 use crate::matching::held::evaluated;
 use crate::matching::index::Index;
 
@@ -87,6 +103,8 @@ pub(super) struct LookupExec {
     given: Vec<usize>,
     properties: Arc<PlanProperties>,
     holding: Mutex<Option<Holding>>,
+    /// Where the rows go if the other side is in parts.
+    dealing: Arc<Dealing>,
     metrics: ExecutionPlanMetricsSet,
 }
 
@@ -99,10 +117,32 @@ enum Source {
     Index(Index, Vec<PhysicalExprRef>),
 }
 
-/// The held side, and for each column that is given on what it has of it.
-struct Side {
+/// The other side.
+enum Side {
+    Whole(Arc<Whole>),
+    Parts(Parts),
+}
+
+/// Records that are held, and for each column that is given on what it has of them.
+struct Whole {
     held: Arc<Held>,
     given: Vec<Given>,
+}
+
+/// Records in parts, and the columns that are given on as expressions over what is kept of them.
+#[derive(Clone)]
+struct Parts {
+    parted: Arc<Parted>,
+    given: Vec<PhysicalExprRef>,
+    kept: SchemaRef,
+}
+
+/// What a partition makes of its rows.
+#[derive(Clone)]
+struct Way {
+    keys: Vec<PhysicalExprRef>,
+    schema: SchemaRef,
+    metrics: BaselineMetrics,
 }
 
 impl LookupExec {
@@ -135,11 +175,11 @@ impl LookupExec {
             .map(|(_, theirs)| column_of(theirs).and_then(|at| columns.get(at)).and_then(column_of))
             .collect();
         let mut keys = Vec::new();
-        for (key, kind) in index.keys().iter().zip(index.held().key_types()) {
+        for (key, kind) in index.keys().iter().zip(index.records().key_types()) {
             let Some(at) = joined.iter().position(|column| *column == Some(*key)) else { return Ok(None) };
             let ours = &join.on()[at].0;
             // Numbers are only equal where types are.
-            if ours.data_type(&join.left().schema())? != *kind {
+            if ours.data_type(&join.left().schema())? != kind {
                 return Ok(None);
             }
             keys.push(Arc::clone(ours));
@@ -165,8 +205,9 @@ impl LookupExec {
             EmissionType::Incremental,
             Boundedness::Bounded,
         ));
+        let (holding, dealing) = (Mutex::new(None), Dealing::new(partitions));
         let metrics = ExecutionPlanMetricsSet::new();
-        Self { rows, held, theirs, keys, given, properties, holding: Mutex::new(None), metrics }
+        Self { rows, held, theirs, keys, given, properties, holding, dealing, metrics }
     }
 
     /// Begins to read the held side, for all partitions of the rows together.
@@ -178,20 +219,18 @@ impl LookupExec {
         let read = match &self.held {
             Source::Index(index, columns) => {
                 let given: Vec<_> = self.given.iter().map(|at| Arc::clone(&columns[*at])).collect();
-                let given = index.held().given(&given, index.schema())?;
-                ready(Ok(Arc::new(Side { held: Arc::clone(index.held()), given }))).boxed()
+                ready(Ok(Arc::new(Side::of(index.records(), given, index.schema())?))).boxed()
             }
             Source::Read(plan, keys) => {
                 let stream = plan.execute(0, Arc::clone(context))?;
                 let (keys, kept, context) = (keys.clone(), self.given.clone(), Arc::clone(context));
                 let reading = SpawnedTask::spawn(async move {
                     let schema = Arc::new(stream.schema().project(&kept)?);
-                    let held = Held::read(stream, &keys, &kept, &context).await?;
-                    let given: Vec<PhysicalExprRef> = (0..kept.len())
+                    let records = Records::read(stream, &keys, &kept, &context).await?;
+                    let given = (0..kept.len())
                         .map(|at| Arc::new(Column::new(schema.field(at).name(), at)) as PhysicalExprRef)
                         .collect();
-                    let given = held.given(&given, &schema)?;
-                    Ok(Side { held: Arc::new(held), given })
+                    Side::of(&records, given, &schema)
                 });
                 async move {
                     let side = reading.join().await.map_err(|error| DataFusionError::External(Box::new(error)));
@@ -213,6 +252,61 @@ impl LookupExec {
 }
 
 impl Side {
+    /// Of these records, of which what is kept has the columns `kept`.
+    fn of(records: &Records, given: Vec<PhysicalExprRef>, kept: &SchemaRef) -> Result<Self> {
+        Ok(match records {
+            Records::Held(held) => Self::Whole(Arc::new(Whole::of(Arc::clone(held), &given, kept)?)),
+            Records::Parted(parted) => Self::Parts(Parts { parted: Arc::clone(parted), given, kept: Arc::clone(kept) }),
+        })
+    }
+}
+
+impl Way {
+    /// The rows with what is found for them.
+    fn past(
+        self,
+        side: Arc<Whole>,
+        rows: impl Stream<Item = Result<RecordBatch>>,
+    ) -> impl Stream<Item = Result<RecordBatch>> {
+        rows.map(move |batch| {
+            let _timer = self.metrics.elapsed_compute().timer();
+            let found = side.beside(&batch?, &self.keys, &self.schema)?;
+            self.metrics.record_output(found.num_rows());
+            Ok(found)
+        })
+    }
+
+    /// The same, of those parts of the rows that no other partition takes.
+    fn past_parts(
+        self,
+        side: Parts,
+        dealing: Arc<Dealing>,
+        rows: Arc<Dealt>,
+        context: Arc<TaskContext>,
+    ) -> impl Stream<Item = Result<RecordBatch>> {
+        let free = Arc::clone(&dealing);
+        stream::iter(std::iter::from_fn(move || free.next()))
+            .then(move |part| {
+                let (way, side, dealing) = (self.clone(), side.clone(), Arc::clone(&dealing));
+                let (rows, context) = (Arc::clone(&rows), Arc::clone(&context));
+                async move {
+                    let (held, permit) = dealing.held(|| side.parted.hold(part, &context)).await?;
+                    let whole = Whole::of(Arc::new(held), &side.given, &side.kept)?;
+                    let rows = stream::iter(rows.read(part)?);
+                    Ok::<_, DataFusionError>(way.past(Arc::new(whole), rows).inspect(move |_| {
+                        let _kept_as_long = &permit;
+                    }))
+                }
+            })
+            .try_flatten()
+    }
+}
+
+impl Whole {
+    fn of(held: Arc<Held>, given: &[PhysicalExprRef], kept: &SchemaRef) -> Result<Self> {
+        Ok(Self { given: held.given(given, kept)?, held })
+    }
+
     /// The rows with what is found for them.
     fn beside(&self, rows: &RecordBatch, keys: &[PhysicalExprRef], schema: &SchemaRef) -> Result<RecordBatch> {
         let found = self.held.find(&evaluated(keys, rows)?, rows.num_rows())?;
@@ -300,19 +394,22 @@ impl ExecutionPlan for LookupExec {
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         // What the joins below hold is asked for here as well, so that all of it is read at the same time.
         let holding = self.hold(&context)?;
-        let rows = self.rows.execute(partition, context)?;
+        let rows = self.rows.execute(partition, Arc::clone(&context))?;
         let metrics = BaselineMetrics::new(&self.metrics, partition);
         let keys = self.keys.clone();
         let schema = self.schema();
         let given_on = Arc::clone(&schema);
+        let (dealing, turn) = (Arc::clone(&self.dealing), Turn::new(&self.dealing));
         let found = stream::once(async move {
             let side = holding.await.map_err(DataFusionError::Shared)?;
-            Ok::<_, DataFusionError>(rows.map(move |batch| {
-                let _timer = metrics.elapsed_compute().timer();
-                let found = side.beside(&batch?, &keys, &schema)?;
-                metrics.record_output(found.num_rows());
-                Ok(found)
-            }))
+            let way = Way { keys, schema, metrics };
+            Ok::<_, DataFusionError>(match &*side {
+                Side::Whole(whole) => way.past(Arc::clone(whole), rows).boxed(),
+                Side::Parts(parts) => {
+                    let rows = turn.deal(rows, &way.keys, &context).await?;
+                    way.past_parts(parts.clone(), dealing, rows, context).boxed()
+                }
+            })
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(given_on, found.try_flatten())))
     }
@@ -368,6 +465,7 @@ mod tests {
     use datafusion::execution::SessionState;
     use datafusion::execution::context::SessionContext;
     use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+    use datafusion::physical_plan::collect;
     use datafusion::physical_plan::displayable;
     use datafusion::prelude::SessionConfig;
 
@@ -460,17 +558,62 @@ mod tests {
         assert_eq!(numbers, [ROWS, (ROWS + 2) / 3, 0, 0]);
     }
 
-    #[tokio::test]
-    async fn what_is_held_is_asked_of_the_memory_pool() {
-        let ctx = session(2);
-        let small = RuntimeEnvBuilder::new().with_memory_limit(20_000, 1.0).build_arc().unwrap();
-        let state = SessionContext::new_with_config_rt(ctx.copied_config(), small);
-        let tables = ["source", "one"];
-        for name in tables {
-            state.register_table(name, ctx.table_provider(name).await.unwrap()).unwrap();
+    /// The tables of [`session`] where lookups have so many bytes of memory.
+    async fn with_memory(bytes: usize, partitions: usize) -> SessionContext {
+        let ctx = session(partitions);
+        let runtime = RuntimeEnvBuilder::new().with_memory_limit(bytes, 1.0).build_arc().unwrap();
+        let limited = SessionContext::new_with_config_rt(ctx.copied_config(), runtime);
+        for name in ["source", "one", "many", "none"] {
+            limited.register_table(name, ctx.table_provider(name).await.unwrap()).unwrap();
         }
+        limited
+    }
+
+    /// Of the lookups of a plan that has run: whether the other side was in parts.
+    fn in_parts(plan: &Arc<dyn ExecutionPlan>) -> Vec<bool> {
+        let mut found = Vec::new();
+        plan.apply(|part| {
+            if let Some(lookup) = part.downcast_ref::<LookupExec>() {
+                let holding = lookup.holding.lock().unwrap().clone().unwrap();
+                found.push(matches!(*holding.now_or_never().unwrap().unwrap(), Side::Parts(_)));
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })
+        .unwrap();
+        found
+    }
+
+    #[tokio::test]
+    async fn what_does_not_fit_into_memory_is_looked_at_in_parts_and_the_answer_is_the_same() {
+        for partitions in [1, 3] {
+            let sorted = |batches: &[RecordBatch]| {
+                let text = pretty_format_batches(batches).unwrap().to_string();
+                let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+                lines.sort_unstable();
+                lines
+            };
+            let plain = sorted(&rows(session(partitions).state(), QUERY).await.unwrap());
+            // of the table without rows there is nothing to part
+            for (bytes, expected) in [(1_000_000, [false, false, false]), (20_000, [false, true, true])] {
+                let limited = with_memory(bytes, partitions).await;
+                let state = streaming(limited.state());
+                let plan = state.create_physical_plan(&state.create_logical_plan(QUERY).await.unwrap()).await.unwrap();
+                let found = collect(Arc::clone(&plan), limited.task_ctx()).await.unwrap();
+                assert_eq!(in_parts(&plan), expected, "{bytes}");
+                assert_eq!(sorted(&found), plain);
+                drop(plan);
+                let runtime = limited.runtime_env();
+                assert_eq!((runtime.memory_pool.reserved(), runtime.disk_manager.used_disk_space()), (0, 0));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_part_that_does_not_fit_is_an_error_that_names_the_lookup() {
+        let limited = with_memory(400, 2).await;
         let query = "SELECT s.id, o.gsid FROM source s LEFT JOIN one o ON o.word = s.word";
-        let error = rows(streaming(state.state()), query).await.unwrap_err();
+        let error = rows(streaming(limited.state()), query).await.unwrap_err();
+        assert!(matches!(error.find_root(), DataFusionError::ResourcesExhausted(_)), "{error}");
         assert!(error.to_string().contains("LookupExec"), "{error}");
     }
 }

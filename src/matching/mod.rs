@@ -38,6 +38,8 @@
 //! 6. **People.** A person is found by the tenant's key, a company person by person and company. Of the accepted rows of
 //!    one person the newest, then the one with the higher Id, says what the person's own fields are (`person_winner`).
 
+mod dealing;
+mod dealt;
 mod functions;
 mod held;
 mod hold;
@@ -229,7 +231,7 @@ impl WorkedOut {
     /// The numbers of the keys that several records of an index have.
     fn repeated(&self) -> datafusion::error::Result<Option<Self>> {
         let Self::Index(index) = self else { return Ok(None) };
-        let numbers: ArrayRef = Arc::new(index.repeated());
+        let numbers: ArrayRef = Arc::new(index.repeated().clone());
         let batch = RecordBatch::try_from_iter([("number", numbers)])?;
         Ok(Some(Self::Rows(batch.schema(), vec![batch])))
     }

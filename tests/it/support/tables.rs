@@ -1,7 +1,10 @@
 //! Small tables for a session, written as rows of cells.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 
 use sf2gs::config::job::Derive;
 use sf2gs::config::job::FieldMap;
@@ -32,6 +35,10 @@ use datafusion::arrow::util::display::ArrayFormatter;
 use datafusion::arrow::util::display::FormatOptions;
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::MemTable;
+use datafusion::error::DataFusionError;
+use datafusion::execution::memory_pool::MemoryPool;
+use datafusion::execution::memory_pool::MemoryReservation;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::physical_plan::collect;
 use datafusion::prelude::SessionConfig;
 use datafusion::prelude::SessionContext;
@@ -119,6 +126,59 @@ pub(crate) fn session(partitions: usize) -> SessionContext {
     let ctx = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(partitions));
     sf2gs::matching::register(&ctx);
     ctx
+}
+
+/// The same where no lookup has room for more than a few records at a time, and how often one was refused.
+pub(crate) fn session_without_room(partitions: usize) -> (SessionContext, Arc<NoRoom>) {
+    let pool = Arc::new(NoRoom::default());
+    let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::clone(&pool) as _).build_arc().expect("a runtime");
+    let config = SessionConfig::new().with_target_partitions(partitions);
+    let ctx = SessionContext::new_with_config_rt(config, runtime);
+    sf2gs::matching::register(&ctx);
+    (ctx, pool)
+}
+
+/// Memory for everything but large lookups.
+#[derive(Debug, Default)]
+pub(crate) struct NoRoom {
+    refused: AtomicUsize,
+}
+
+impl NoRoom {
+    /// What one lookup may hold: some records of the worlds, in most cases not all.
+    const BYTES: usize = 3_000;
+
+    pub(crate) fn refused(&self) -> usize {
+        self.refused.load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Display for NoRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MemoryPool::name(self))
+    }
+}
+
+impl MemoryPool for NoRoom {
+    fn name(&self) -> &str {
+        "no room"
+    }
+
+    fn grow(&self, _: &MemoryReservation, _: usize) {}
+
+    fn shrink(&self, _: &MemoryReservation, _: usize) {}
+
+    fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<(), DataFusionError> {
+        if reservation.consumer().name() == "LookupExec" && reservation.size() + additional > Self::BYTES {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(DataFusionError::ResourcesExhausted("no room".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn reserved(&self) -> usize {
+        0
+    }
 }
 
 /// What a frame gives, as text cells by column name, ordered by the first column.
