@@ -83,15 +83,16 @@ impl Dealer {
     /// Takes rows whose keys have these `numbers`.
     pub(super) fn deal(&mut self, batch: &RecordBatch, numbers: &Int64Array) -> Result<()> {
         let mut rows = vec![Vec::new(); PARTS];
-        for (row, number) in (0_u32..).zip(numbers) {
-            rows[number.map_or(row as usize % PARTS, part_of)].push(row);
+        for (at, number) in (0_u32..).zip(numbers) {
+            rows[number.map_or(at as usize % PARTS, part_of)].push(at);
         }
-        for (waiting, rows) in self.waiting.iter_mut().zip(rows) {
-            if !rows.is_empty() {
-                let mine = take_record_batch(batch, &UInt32Array::from(rows))?;
-                self.waiting_bytes += mine.get_array_memory_size();
-                waiting.push(mine);
-            }
+        // All are taken at once, one part behind the other, and then cut: to take each part by itself takes twice as long.
+        let ordered = take_record_batch(batch, &UInt32Array::from(rows.concat()))?;
+        self.waiting_bytes += ordered.get_array_memory_size();
+        let mut begin = 0;
+        for (waiting, rows) in self.waiting.iter_mut().zip(&rows).filter(|(_, rows)| !rows.is_empty()) {
+            waiting.push(ordered.slice(begin, rows.len()));
+            begin += rows.len();
         }
         if self.waiting_bytes >= WAITING_BYTES { self.write() } else { Ok(()) }
     }

@@ -13,6 +13,8 @@
 //!   side and no missing parent ends a run.
 //! * The same tables give the same verdicts: every choice among several records or rows has a stated order.
 //! * NULL or blank never matches anything.
+//! * The records by which rows are judged are held as far as the session's memory has room for them; more of them go through
+//!   its spill folder, part by part.
 //!
 //! # What the statement reads
 //! `source` (the job's fields, `Id` and the cursor; one row per record) and `mirror_<object>` for each object in
