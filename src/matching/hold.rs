@@ -110,6 +110,7 @@ mod tests {
     use datafusion::arrow::array::StringArray;
     use datafusion::arrow::compute::concat_batches;
     use datafusion::dataframe::DataFrame;
+    use datafusion::execution::runtime_env::RuntimeEnvBuilder;
     use datafusion::physical_plan::displayable;
     use datafusion::prelude::SessionConfig;
 
@@ -161,5 +162,17 @@ mod tests {
         let whole = |batches: &[RecordBatch]| concat_batches(&schema, batches).unwrap();
         assert_eq!(whole(&held), whole(&plain));
         assert_eq!(whole(&held).num_rows(), FEW * 9 / 10);
+    }
+
+    #[test]
+    fn sorts_set_no_more_aside_than_there_is_room_for() {
+        let aside = |limit: usize| {
+            let runtime = RuntimeEnvBuilder::new().with_memory_limit(limit, 1.0).build_arc().unwrap();
+            let config = SessionConfig::new().with_target_partitions(2);
+            let state = streaming(SessionContext::new_with_config_rt(config, runtime).state());
+            state.config().target_partitions() * state.config_options().execution.sort_spill_reservation_bytes
+        };
+        assert_eq!(aside(64 << 20) * SORTS, 64 << 20);
+        assert!(aside(64 << 30) * SORTS < 64 << 30, "where there is much, no more than the engine wants");
     }
 }
