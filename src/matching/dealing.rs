@@ -144,7 +144,6 @@ mod tests {
     use datafusion::arrow::array::Int64Array;
     use datafusion::arrow::array::RecordBatch;
     use datafusion::arrow::datatypes::Int64Type;
-    use datafusion::execution::context::SessionContext;
     use datafusion::physical_expr::expressions::Column;
     use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
     use futures::stream;
@@ -163,7 +162,7 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_given_out_before_all_have_dealt_and_who_goes_is_not_waited_for() {
-        let context = SessionContext::new().task_ctx();
+        let context = Arc::new(TaskContext::default());
         let dealing = Dealing::new(3);
         let [first, second, third] = [(); 3].map(|()| Turn::new(&dealing));
         let waits = tokio::spawn({
@@ -189,7 +188,7 @@ mod tests {
 
     #[tokio::test]
     async fn partitions_without_rows_end_as_well() {
-        let context = SessionContext::new().task_ctx();
+        let context = Arc::new(TaskContext::default());
         let dealing = Dealing::new(1);
         let dealt = Turn::new(&dealing).deal(rows(0..0), &key(), &context).await.unwrap();
         assert!((0..PARTS).all(|part| dealt.read(part).unwrap().next().is_none()));

@@ -158,14 +158,13 @@ mod tests {
     use datafusion::arrow::array::AsArray;
     use datafusion::arrow::array::StringArray;
     use datafusion::arrow::datatypes::Int64Type;
-    use datafusion::execution::context::SessionContext;
 
     use super::*;
     use crate::matching::key_hash::hashes;
 
     #[test]
     fn every_row_is_in_one_part_and_equal_keys_are_in_the_same() {
-        let context = SessionContext::new().task_ctx();
+        let context = Arc::new(TaskContext::default());
         let batch = |from: i64| {
             let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(from..from + 1_000));
             let long = "x".repeat(500);
