@@ -27,12 +27,15 @@ use crate::matching::dealt::PARTS;
 use crate::matching::held::evaluated;
 use crate::matching::key_hash::hashes;
 
+/// The rows of all partitions, or why there are none.
+type Outcome = std::result::Result<Arc<Dealt>, Arc<DataFusionError>>;
+
 /// What the partitions share.
 pub(super) struct Dealing {
     dealer: Mutex<Option<Dealer>>,
     /// Partitions whose rows are not all dealt out.
     left: AtomicUsize,
-    dealt: watch::Sender<Option<Arc<Dealt>>>,
+    dealt: watch::Sender<Option<Outcome>>,
     /// The part that is given out next.
     next: AtomicUsize,
     /// Each part that is held has one permit.
@@ -77,32 +80,30 @@ impl Dealing {
         }
     }
 
-    fn end(&self) -> Result<()> {
+    fn end(&self) {
         if self.left.fetch_sub(1, Ordering::AcqRel) > 1 {
-            return Ok(());
+            return;
         }
         let dealer = self.dealer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(dealer) = dealer {
-            self.dealt.send_replace(Some(Arc::new(dealer.finish()?)));
+            self.dealt.send_replace(Some(dealer.finish().map(Arc::new).map_err(Arc::new)));
         }
-        Ok(())
     }
 }
 
 /// A partition's turn to deal out its rows.
 pub(super) struct Turn {
     dealing: Arc<Dealing>,
-    ended: bool,
 }
 
 impl Turn {
     pub(super) fn new(dealing: &Arc<Dealing>) -> Self {
-        Self { dealing: Arc::clone(dealing), ended: false }
+        Self { dealing: Arc::clone(dealing) }
     }
 
     /// Deals out the rows of this partition by `keys`, and gives those of all.
     pub(super) async fn deal(
-        mut self,
+        self,
         mut rows: SendableRecordBatchStream,
         keys: &[PhysicalExprRef],
         context: &TaskContext,
@@ -118,20 +119,18 @@ impl Turn {
             let Some(batch) = batch else { break };
             dealer.deal(&batch, &hashes(&evaluated(keys, &batch)?, batch.num_rows())?)?;
         }
-        self.ended = true;
-        self.dealing.end()?;
+        drop(self);
         let dealt = all.wait_for(Option::is_some).await.map(|dealt| dealt.clone());
         let dealt = dealt.map_err(|error| DataFusionError::External(Box::new(error)))?;
-        dealt.ok_or_else(|| DataFusionError::Internal("rows were waited for and did not come".to_owned()))
+        let dealt =
+            dealt.ok_or_else(|| DataFusionError::Internal("rows were waited for and did not come".to_owned()))?;
+        dealt.map_err(DataFusionError::Shared)
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if !self.ended {
-            // Whoever drops it wants no more rows; what goes wrong now is told to those who do, as they find nothing.
-            let _untold = self.dealing.end();
-        }
+        self.dealing.end();
     }
 }
 
@@ -144,6 +143,7 @@ mod tests {
     use datafusion::arrow::array::Int64Array;
     use datafusion::arrow::array::RecordBatch;
     use datafusion::arrow::datatypes::Int64Type;
+    use datafusion::execution::runtime_env::RuntimeEnvBuilder;
     use datafusion::physical_expr::expressions::Column;
     use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
     use futures::stream;
@@ -215,5 +215,18 @@ mod tests {
         held.store(true, Ordering::Relaxed);
         assert!(dealing.held(hold).await.is_err(), "alone, and still no room");
         assert_eq!(dealing.room.available_permits(), 3);
+    }
+
+    #[tokio::test]
+    async fn rows_that_cannot_be_written_are_an_error_for_all_who_wait() {
+        let runtime = RuntimeEnvBuilder::new().with_max_temp_directory_size(1).build_arc().unwrap();
+        let context = Arc::new(TaskContext::default().with_runtime(runtime));
+        let dealing = Dealing::new(2);
+        let [first, second] = [(); 2].map(|()| Turn::new(&dealing));
+        let waits = tokio::spawn(async move { first.deal(rows(0..100), &key(), &context).await.map(|_| ()) });
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        drop(second);
+        let error = waits.await.unwrap().unwrap_err();
+        assert!(error.to_string().contains("disk space"), "{error}");
     }
 }
