@@ -454,3 +454,40 @@ impl Table {
         Some((UInt32Array::from(rows), all))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use datafusion::execution::memory_pool::MemoryPool;
+    use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+    use datafusion::physical_expr::expressions::Column;
+    use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+
+    use super::*;
+
+    async fn read(limit: usize) -> (Records, Arc<dyn MemoryPool>) {
+        let runtime = RuntimeEnvBuilder::new().with_memory_limit(limit, 1.0).build_arc().unwrap();
+        let pool = Arc::clone(&runtime.memory_pool);
+        let context = TaskContext::default().with_runtime(runtime);
+        let batches: Vec<RecordBatch> = (0..100)
+            .map(|at| {
+                let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(at * 1_000..(at + 1) * 1_000));
+                RecordBatch::try_from_iter([("key", Arc::clone(&numbers)), ("kept", numbers)]).unwrap()
+            })
+            .collect();
+        let rows = RecordBatchStreamAdapter::new(batches[0].schema(), stream::iter(batches).map(Ok));
+        let key: PhysicalExprRef = Arc::new(Column::new("key", 0));
+        (Records::read(Box::pin(rows), &[key], &[1], &context).await.unwrap(), pool)
+    }
+
+    #[tokio::test]
+    async fn a_quarter_of_the_memory_is_left_to_parts_and_others() {
+        let (records, pool) = read(1 << 30).await;
+        let taken = pool.reserved();
+        assert!(matches!(records, Records::Held(_)) && taken > 1_600_000);
+        for (limit, whole) in [(taken * 7 / 5, true), (taken * 6 / 5, false), (taken / 2, false)] {
+            let (records, pool) = read(limit).await;
+            assert_eq!(matches!(records, Records::Held(_)), whole, "{taken} of {limit}");
+            assert_eq!(pool.reserved(), if whole { taken } else { 0 });
+        }
+    }
+}
