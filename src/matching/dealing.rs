@@ -109,6 +109,10 @@ impl Turn {
         context: &TaskContext,
     ) -> Result<Arc<Dealt>> {
         let mut all = self.dealing.dealt.subscribe();
+        if all.borrow().is_some() {
+            // All parts have been given out: whoever ran it again would find nothing, and not know.
+            return Err(DataFusionError::Internal("a plan whose rows were dealt out is run again".to_owned()));
+        }
         loop {
             let batch = rows.try_next().await?;
             let mut dealer = self.dealing.dealer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -187,11 +191,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn partitions_without_rows_end_as_well() {
+    async fn partitions_without_rows_end_as_well_and_nothing_is_dealt_out_twice() {
         let context = Arc::new(TaskContext::default());
         let dealing = Dealing::new(1);
         let dealt = Turn::new(&dealing).deal(rows(0..0), &key(), &context).await.unwrap();
         assert!((0..PARTS).all(|part| dealt.read(part).unwrap().next().is_none()));
+        let again = Turn::new(&dealing).deal(rows(0..5), &key(), &context).await.map(|_| ());
+        assert!(again.unwrap_err().to_string().contains("run again"));
     }
 
     #[tokio::test]
