@@ -24,7 +24,7 @@
 //! | [`connect`] | HTTP with one retry policy, logins, limits; both APIs as typed calls; no Arrow | ground |
 //! | [`extract`] | describe → Arrow schema, SOQL, pages → batches, for both sides | connect, ground |
 //! | [`land`] | snapshots: Parquet files under a Delta log, current state, time travel | ground |
-//! | [`engine`] | builds every session: limits, spill folder, functions, catalogs | land, ground |
+//! | [`engine`] | builds every session: limits, functions, catalogs, joins that spill | land, ground |
 //! | [`transform`] | a job's mappings as SQL over the landed source | engine, land, ground |
 //! | [`matching`] | key functions and the joins that give each row its verdict | transform, engine, land, ground |
 //! | [`ledger`] | runs, steps, chunks, watermarks, leases in SQLite | ground |

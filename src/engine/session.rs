@@ -16,6 +16,7 @@ use url::Url;
 
 use crate::config::project::EngineSettings;
 use crate::engine::catalog::LakeCatalog;
+use crate::engine::lookup::spilling;
 use crate::engine::version::LakeVersion;
 use crate::error::Error;
 use crate::error::Result;
@@ -75,6 +76,8 @@ impl Engine {
         options.execution.parquet.enable_page_index = false;
         let state =
             SessionStateBuilder::new_with_default_features().with_config(config).with_runtime_env(runtime).build();
+        let rules = spilling(state.physical_optimizers());
+        let state = SessionStateBuilder::new_from_existing(state).with_physical_optimizer_rules(rules).build();
         Ok(Self { state, lake: lake.clone() })
     }
 

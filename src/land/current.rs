@@ -9,8 +9,8 @@
 //!
 //! A change always has a greater sequence than the base (the commit sees to it), so sequences are compared among changes
 //! only; but changes that were folded into one may hold rows that a base read whole has overtaken, and those are left out.
-//! A change's key is never null, and unique within its sequence. The keys of the changes are the side of the join that is
-//! held in memory; the base streams past.
+//! A change's key is never null, and unique within its sequence. The keys of the changes are held in memory, by the side of
+//! which the base streams past, or, where they are too many, go through the spill folder (see `engine`).
 
 use std::sync::Arc;
 
@@ -60,16 +60,19 @@ pub(crate) fn state(snapshot: &Snapshot, columns: &SchemaRef) -> Result<Arc<dyn 
     }
     let physical = &snapshot.state.physical;
     let (key, mut winners, keys) = changes(snapshot)?;
+    if snapshot.state.changes().any(|file| file.deleted > 0) {
+        winners = winners.filter(not(column("changes", DELETED_COLUMN)))?;
+    }
+    let winners = winners.project(visible("changes", columns))?;
+    if snapshot.state.base().all(|file| file.rows == 0) {
+        return Ok(view(winners.build()?));
+    }
     let mut base = table("base", snapshot.scan(physical, is_base)?)?;
     if base_has_deletions {
         base = base.filter(not(column("base", DELETED_COLUMN)))?;
     }
     let on = (vec![Column::new(Some("keys"), key)], vec![Column::new(Some("base"), key)]);
     let untouched = keys.join(base.build()?, JoinType::RightAnti, on, None)?.project(visible("base", columns))?;
-    if snapshot.state.changes().any(|file| file.deleted > 0) {
-        winners = winners.filter(not(column("changes", DELETED_COLUMN)))?;
-    }
-    let winners = winners.project(visible("changes", columns))?;
     Ok(view(untouched.union(winners.build()?)?.build()?))
 }
 
@@ -105,7 +108,8 @@ fn changes(snapshot: &Snapshot) -> Result<(&str, LogicalPlanBuilder, LogicalPlan
     };
     let on =
         |relation: &'static str| vec![Column::new(Some(relation), key), Column::new(Some(relation), SEQUENCE_COLUMN)];
-    let winners = newest()?.join(read("changes")?.build()?, JoinType::Inner, (on("keys"), on("changes")), None)?;
+    let on = (on("changes"), on("keys"));
+    let winners = read("changes")?.join(newest()?.build()?, JoinType::LeftSemi, on, None)?;
     Ok((key, winners, newest()?))
 }
 

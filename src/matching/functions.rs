@@ -46,7 +46,7 @@ use datafusion::logical_expr::TypeSignatureClass;
 use datafusion::logical_expr::Volatility;
 use datafusion::scalar::ScalarValue;
 
-use crate::matching::key_hash::KeyHash;
+use crate::engine::lookup::KeyHash;
 use crate::matching::repeated::Repeated;
 use crate::matching::text;
 

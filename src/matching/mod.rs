@@ -40,15 +40,8 @@
 //! 6. **People.** A person is found by the tenant's key, a company person by person and company. Of the accepted rows of
 //!    one person the newest, then the one with the higher Id, says what the person's own fields are (`person_winner`).
 
-mod dealing;
-mod dealt;
 mod functions;
-mod held;
-mod hold;
-mod index;
-mod key_hash;
 mod layout;
-mod lookup;
 mod narrow;
 mod number;
 mod problems;
@@ -83,8 +76,9 @@ use futures::stream;
 use crate::config::job::Job;
 use crate::config::job::OnMultiple;
 use crate::config::job::TargetField;
+use crate::engine::lookup::Index;
+use crate::engine::lookup::streaming;
 use crate::error::Result;
-use crate::matching::index::Index;
 use crate::matching::statement::Script;
 
 pub use functions::register;
@@ -154,10 +148,10 @@ impl MatchPlan {
     /// # Errors
     /// Whatever the session meets while it reads the tables.
     pub async fn verdicts_of(&self, ctx: &SessionContext, rows: Option<usize>) -> Result<DataFrame> {
-        let few = hold::count(ctx, rows).await?.is_some_and(|rows| rows < hold::FEW);
+        let few = narrow::count(ctx, rows).await?.is_some_and(|rows| rows < narrow::FEW);
         let narrowed = if few { narrow::narrowed(ctx, &self.searches).await? } else { None };
         let ctx = narrowed.as_ref().unwrap_or(ctx);
-        let state = Arc::new(hold::streaming(ctx.state()));
+        let state = Arc::new(streaming(ctx.state()));
         let mut left = self.script.tables();
         let (mut empty, mut registered): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
         while !left.is_empty() {

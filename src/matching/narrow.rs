@@ -15,7 +15,7 @@
 //! record, a sixth of a key's bytes or less, and the keys of those records alone whose numbers are wanted.
 //!
 //! All records of a wanted key are kept, or else two would be taken for one. Too many do no harm: keys are compared by
-//! number ([`key_hash`](crate::matching::key_hash)), and a record that is looked for in one of two ways comes with both.
+//! number ([`hashes`]), and a record that is looked for in one of two ways comes with both.
 
 use std::collections::BTreeMap;
 use std::hash::Hash;
@@ -55,13 +55,18 @@ use datafusion::logical_expr::Signature;
 use datafusion::logical_expr::Volatility;
 use datafusion::logical_expr::lit;
 use datafusion::logical_expr::or;
+use datafusion::physical_plan::statistics::StatisticsArgs;
+use datafusion::physical_plan::statistics::StatisticsContext;
 use futures::TryStreamExt;
 use futures::future::try_join_all;
 
+use crate::engine::lookup::hashes;
 use crate::land::NUMBER_PREFIX;
-use crate::matching::hold::FEW;
-use crate::matching::key_hash::hashes;
 use crate::matching::number;
+
+/// Below this many rows the mirrors are narrowed; above, what is narrow already is held (see
+/// [`streaming`](crate::engine::lookup::streaming)).
+pub(super) const FEW: usize = 50_000;
 
 /// What is held at most. Where more is wanted the mirrors are read as they are.
 const MOST_BYTES: usize = 64 << 20;
@@ -82,6 +87,16 @@ pub(super) struct Search {
     pub(super) wanted_by: String,
     /// The parts of what they look for.
     pub(super) wanted: Vec<String>,
+}
+
+/// How many rows `source` has, as far as it is `told` or the tables' statistics know.
+pub(super) async fn count(ctx: &SessionContext, told: Option<usize>) -> Result<Option<usize>> {
+    if told.is_some() {
+        return Ok(told);
+    }
+    let source = ctx.table("source").await?.create_physical_plan().await?;
+    let counted = StatisticsContext::new().compute(source.as_ref(), &StatisticsArgs::new())?;
+    Ok(counted.num_rows.get_value().copied())
 }
 
 /// A session like `ctx` in which `source` and the mirrors of `searches` hold no more than its rows need; `None` where that
@@ -488,6 +503,7 @@ mod tests {
         let rows: Vec<_> = (0..=FEW).map(|at| Some(format!("name {at}"))).collect();
         ctx.deregister_table("source").unwrap();
         register(&ctx, "source", &[("Name", rows)]);
+        assert_eq!(count(&ctx, None).await.unwrap(), Some(FEW + 1));
         assert!(narrowed(&ctx, &searches).await.unwrap().is_none());
         assert!(read(ctx.table("persons").await.unwrap(), usize::MAX, 1_000).await.unwrap().is_none());
     }

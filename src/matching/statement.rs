@@ -1,7 +1,7 @@
 //! The statement of a job as steps, and what of it is worked out first.
 //!
 //! DataFusion puts a named step in place wherever it is used, so every use is paid for. What is used several times is
-//! worked out first and becomes a table: the mirrors by their keys, as [indexes](crate::matching::index), and what is small,
+//! worked out first and becomes a table: the mirrors by their keys, as [indexes](crate::engine::lookup::Index), and what is small,
 //! such as the keys that several records share or what became of the rows that share a key. Where nothing is duplicated
 //! the small ones are empty, and the steps that read them are written without them: to plan what comes to nothing takes as
 //! long as to plan the rest.

@@ -99,6 +99,46 @@ async fn too_little_memory_is_told_with_who_holds_it() {
     assert_eq!(batches.iter().map(|batch| batch.num_rows()).sum::<usize>(), 1_000_000);
 }
 
+/// What a table is now, and what is left of it when its changes are folded, where neither its base nor its changes fit.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_with_more_changes_than_memory_is_read_and_compacted() {
+    let id = |number: i64| format!("a key that is long, as no Salesforce id is, so that fewer will do {number:06}");
+    let shore = Shore::folder().await;
+    let base: Vec<_> = (0..120_000).map(|number| row(&id(number), number)).collect();
+    shore.land(Mode::Replace, 1, &base).await.unwrap();
+    let changed = (0..70_000).map(|number| if number % 100 == 0 { gone(&id(number)) } else { row(&id(number), -1) });
+    shore.land(Mode::Merge, 2, &changed.collect::<Vec<_>>()).await.unwrap();
+    let spill = tempfile::tempdir().unwrap();
+    let settings = EngineSettings {
+        memory_limit_bytes: 12 << 20,
+        threads: Some(2),
+        spill_dir: Some(spill.path().to_owned()),
+        spill_limit_bytes: 1 << 30,
+    };
+    let engine = Engine::new(&settings, &shore.lake).unwrap();
+    let told = async |session: &SessionContext| {
+        let table = shore.lake.snapshot(&account()).await.unwrap().unwrap().current().unwrap();
+        session.register_table("t", table).unwrap();
+        let sql = r#"select count(*), sum("Some.Value"), min("Id"), max("Id") from t"#;
+        let told = answer(session, sql).await;
+        session.deregister_table("t").unwrap();
+        told.unwrap()
+    };
+    for (sequence, from) in [(3, 60_000), (4, 90_000)] {
+        let whole = told(&shore.session()).await;
+        assert_eq!(told(&engine.session()).await, whole, "before {sequence}");
+        let changed: Vec<_> = (from..from + 60_000).map(|number| row(&id(number), sequence)).collect();
+        shore.land(Mode::Merge, sequence, &changed).await.unwrap();
+    }
+    let whole = told(&shore.session()).await;
+    assert!(whole.contains("149400"), "150,000, of which 600 are gone: {whole}");
+    assert_eq!(told(&engine.session()).await, whole);
+    shore.lake.fold_changes(&engine.session(), &account()).await.unwrap().expect("three become one");
+    assert_eq!(told(&engine.session()).await, whole);
+    shore.lake.compact_if_worth(&engine.session(), &account(), 0.2).await.unwrap().expect("more than a fifth");
+    assert_eq!(told(&engine.session()).await, whole);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn pushing_filters_into_files_changes_no_answer() {
     let (shore, session) = filled().await;

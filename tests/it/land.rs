@@ -73,7 +73,7 @@ impl Shore {
     async fn land_as(&self, mode: Mode, sequence: i64, rows: &[Row], run: Option<(String, i64)>) -> Result<Snapshot> {
         let table = account();
         let mut writer = self.lake.writer(&table, schema(), sequence)?;
-        for rows in rows.chunks(3) {
+        for rows in rows.chunks(3.max(rows.len() / 50)) {
             let (batch, deleted) = batch(rows);
             writer.write(&batch, Some(&deleted)).await?;
         }

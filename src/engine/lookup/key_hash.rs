@@ -21,12 +21,12 @@ use datafusion::logical_expr::Volatility;
 
 /// The function.
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub(super) struct KeyHash {
+pub(crate) struct KeyHash {
     signature: Signature,
 }
 
 impl KeyHash {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { signature: Signature::variadic_any(Volatility::Immutable) }
     }
 }
@@ -51,7 +51,7 @@ impl ScalarUDFImpl for KeyHash {
     }
 }
 
-pub(super) fn hashes(parts: &[ArrayRef], rows: usize) -> Result<Int64Array> {
+pub(crate) fn hashes(parts: &[ArrayRef], rows: usize) -> Result<Int64Array> {
     let mut found = vec![0; rows];
     create_hashes(parts, &RandomState::with_seed(0), &mut found)?;
     let nulls = parts.iter().fold(None, |nulls, part| NullBuffer::union(nulls.as_ref(), part.logical_nulls().as_ref()));

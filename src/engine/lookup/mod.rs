@@ -1,18 +1,19 @@
-//! A left join whose right side is held and has, as a rule, each key once: the rows pass it as they are, and get the
-//! other side's columns beside theirs.
+//! Joins whose one side is held while the rows of the other pass it: a left join gives them the held side's columns beside
+//! their own, a semi join lets those pass that find something, an anti join those that find nothing.
 //!
 //! ```text
 //!   rows  ──▶ hash of the keys ──▶ place in the table ──▶ the rows' own arrays + what was found, taken from the held ones
 //!   held  ──▶ read as soon as the plan begins, unless it is an index, which is there already
 //! ```
 //!
-//! The engine's own join copies every cell of every row it passes on, for it has to reckon with several matches. The
+//! The engine's own left join copies every cell of every row it passes on, for it has to reckon with several matches. A job's
 //! statement takes wide rows through up to six joins one after the other, each against a side where a key stands for one
 //! record, and so does without: a batch in which no row has two matches keeps its arrays. Where keys do come several times
 //! the answer is that of any left join, at the engine's own price.
 //!
-//! Where the other side does not fit into memory, both sides are [dealt out](crate::matching::dealt) by key, and then part
-//! by part of the one is held while the same part of the rows passes it:
+//! The engine's own joins end with an error where the held side does not fit into memory. Here both sides are then
+//! [dealt out](crate::engine::lookup::dealt) by key, and part by part of the one is held while the same part of the rows
+//! passes it:
 //!
 //! ```text
 //!   rows, all partitions ──▶ dealt out ──▶ part n of the rows ──┐
@@ -20,11 +21,19 @@
 //! ```
 //!
 //! # Promises
-//! * The same rows as a left hash join, in the order in which they came if the other side is held whole.
+//! * The same rows as of a hash join, in the order in which they came if the other side is held whole.
 //! * What is held is asked of the session's memory pool. No more than three quarters of it are taken by sides that are held
 //!   whole, and of one that is not a 32nd at least has to find room.
 //! * As with the engine's own exchanges, all partitions are to be asked for rows side by side.
 
+mod dealing;
+mod dealt;
+mod held;
+mod index;
+mod key_hash;
+mod rule;
+
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -32,10 +41,14 @@ use std::sync::PoisonError;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::array::RecordBatchOptions;
+use datafusion::arrow::compute::filter_record_batch;
+use datafusion::arrow::compute::not;
 use datafusion::arrow::compute::take;
 use datafusion::arrow::datatypes::Schema;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::NullEquality;
+use datafusion::common::Statistics;
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::tree_node::TreeNode;
@@ -62,12 +75,19 @@ use datafusion::physical_plan::ReplaceChildrenOptions;
 use datafusion::physical_plan::apply_expression_roots;
 use datafusion::physical_plan::execution_plan::Boundedness;
 use datafusion::physical_plan::execution_plan::EmissionType;
+use datafusion::physical_plan::filter_pushdown::ChildFilterDescription;
+use datafusion::physical_plan::filter_pushdown::ChildPushdownResult;
+use datafusion::physical_plan::filter_pushdown::FilterDescription;
+use datafusion::physical_plan::filter_pushdown::FilterPushdownPhase;
+use datafusion::physical_plan::filter_pushdown::FilterPushdownPropagation;
 use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::metrics::BaselineMetrics;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::projection::ProjectionExpr;
+use datafusion::physical_plan::statistics::ChildStats;
+use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::FutureExt;
 use futures::Stream;
@@ -78,21 +98,38 @@ use futures::future::Shared;
 use futures::future::ready;
 use futures::stream;
 
-use crate::matching::dealing::Dealing;
-use crate::matching::dealing::Turn;
-use crate::matching::dealt::Dealt;
-use crate::matching::held::Given;
-use crate::matching::held::Held;
-use crate::matching::held::Parted;
-use crate::matching::held::Records;
-use crate::matching::held::evaluated;
-use crate::matching::index::Index;
+use crate::engine::lookup::dealing::Dealing;
+use crate::engine::lookup::dealing::Turn;
+use crate::engine::lookup::dealt::Dealt;
+use crate::engine::lookup::held::Given;
+use crate::engine::lookup::held::Held;
+use crate::engine::lookup::held::Parted;
+use crate::engine::lookup::held::Records;
+use crate::engine::lookup::held::evaluated;
+
+pub(crate) use index::Index;
+pub(crate) use key_hash::KeyHash;
+pub(crate) use key_hash::hashes;
+pub(crate) use rule::spilling;
+pub(crate) use rule::streaming;
 
 /// The held side, once it is there.
 type Holding = Shared<BoxFuture<'static, std::result::Result<Arc<Side>, Arc<DataFusionError>>>>;
 
+/// What becomes of the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// All go on, with what they find beside them.
+    Left,
+    /// Those go on that find something.
+    Semi,
+    /// Those go on that find nothing.
+    Anti,
+}
+
 /// The plan of such a join.
-pub(super) struct LookupExec {
+pub(crate) struct LookupExec {
+    kind: Kind,
     rows: Arc<dyn ExecutionPlan>,
     held: Source,
     /// The columns that the held side has.
@@ -101,6 +138,8 @@ pub(super) struct LookupExec {
     keys: Vec<PhysicalExprRef>,
     /// The held columns that are given on.
     given: Vec<usize>,
+    /// Of the schema.
+    metadata: HashMap<String, String>,
     properties: Arc<PlanProperties>,
     holding: Mutex<Option<Holding>>,
     /// Where the rows go if the other side is in parts.
@@ -140,64 +179,84 @@ struct Parts {
 /// What a partition makes of its rows.
 #[derive(Clone)]
 struct Way {
+    kind: Kind,
     keys: Vec<PhysicalExprRef>,
     schema: SchemaRef,
     metrics: BaselineMetrics,
 }
 
 impl LookupExec {
-    /// A left join on equal keys as a lookup; `None` if it is another kind of join.
-    pub(super) fn of(join: &HashJoinExec) -> Result<Option<Self>> {
-        let plain = *join.join_type() == JoinType::Left
-            && join.filter().is_none()
+    /// A join on equal keys as a lookup; `None` if it is of another kind.
+    fn of(join: &HashJoinExec) -> Result<Option<Self>> {
+        let plain = join.filter().is_none()
             && join.null_equality() == NullEquality::NullEqualsNothing
+            && !join.null_aware
             && !join.contains_projection();
+        let (kind, rows_are_left) = match join.join_type() {
+            JoinType::Left => (Kind::Left, true),
+            JoinType::LeftSemi => (Kind::Semi, true),
+            JoinType::LeftAnti => (Kind::Anti, true),
+            JoinType::RightSemi => (Kind::Semi, false),
+            JoinType::RightAnti => (Kind::Anti, false),
+            _ => return Ok(None),
+        };
         if !plain {
             return Ok(None);
         }
-        let (theirs, given) = (join.right().schema(), (0..join.right().schema().fields().len()).collect());
-        let (ours, held_keys): (Vec<_>, Vec<_>) = join.on().iter().cloned().unzip();
-        let (held, keys) = match Self::index(join)? {
-            Some(found) => found,
-            None => (Source::Read(Arc::clone(join.right()), held_keys), ours),
+        let (left_keys, right_keys): (Vec<_>, Vec<_>) = join.on().iter().cloned().unzip();
+        let (rows, ours, held, theirs) = match rows_are_left {
+            true => (join.left(), left_keys, join.right(), right_keys),
+            false => (join.right(), right_keys, join.left(), left_keys),
         };
-        Ok(Some(Self::new(Arc::clone(join.left()), held, theirs, keys, given)))
+        let columns = held.schema();
+        let given = match kind {
+            Kind::Left => (0..columns.fields().len()).collect(),
+            Kind::Semi | Kind::Anti => Vec::new(),
+        };
+        let (source, keys) = match Self::index(rows, &ours, held, &theirs)? {
+            Some(found) => found,
+            None => (Source::Read(Arc::clone(held), theirs), ours),
+        };
+        let metadata = join.schema().metadata().clone();
+        Ok(Some(Self::new(kind, Arc::clone(rows), source, columns, keys, given, metadata)))
     }
 
-    /// The index on the right side of `join`, and the rows' keys in its order; `None` if there is none or the join is not by
-    /// its key.
-    fn index(join: &HashJoinExec) -> Result<Option<(Source, Vec<PhysicalExprRef>)>> {
-        let Some((index, columns)) = Index::read_by(join.right())? else { return Ok(None) };
+    /// The index that is the `held` side, and the rows' keys in its order; `None` if it is none or the join is not by its
+    /// key.
+    fn index(
+        rows: &Arc<dyn ExecutionPlan>,
+        ours: &[PhysicalExprRef],
+        held: &Arc<dyn ExecutionPlan>,
+        theirs: &[PhysicalExprRef],
+    ) -> Result<Option<(Source, Vec<PhysicalExprRef>)>> {
+        let Some((index, columns)) = Index::read_by(held)? else { return Ok(None) };
         let column_of = |expr: &PhysicalExprRef| expr.downcast_ref::<Column>().map(Column::index);
-        let joined: Vec<Option<usize>> = join
-            .on()
-            .iter()
-            .map(|(_, theirs)| column_of(theirs).and_then(|at| columns.get(at)).and_then(column_of))
-            .collect();
+        let joined: Vec<Option<usize>> =
+            theirs.iter().map(|theirs| column_of(theirs).and_then(|at| columns.get(at)).and_then(column_of)).collect();
         let mut keys = Vec::new();
         for (key, kind) in index.keys().iter().zip(index.records().key_types()) {
             let Some(at) = joined.iter().position(|column| *column == Some(*key)) else { return Ok(None) };
-            let ours = &join.on()[at].0;
             // Numbers are only equal where types are.
-            if ours.data_type(&join.left().schema())? != kind {
+            if ours[at].data_type(&rows.schema())? != kind {
                 return Ok(None);
             }
-            keys.push(Arc::clone(ours));
+            keys.push(Arc::clone(&ours[at]));
         }
         Ok((keys.len() == joined.len()).then(|| (Source::Index(index, columns), keys)))
     }
 
     fn new(
+        kind: Kind,
         rows: Arc<dyn ExecutionPlan>,
         held: Source,
         theirs: SchemaRef,
         keys: Vec<PhysicalExprRef>,
         given: Vec<usize>,
+        metadata: HashMap<String, String>,
     ) -> Self {
-        let ours = rows.schema();
-        let mut fields = ours.fields().to_vec();
+        let mut fields = rows.schema().fields().to_vec();
         fields.extend(given.iter().map(|at| Arc::new(theirs.field(*at).clone().with_nullable(true))));
-        let schema = Arc::new(Schema::new_with_metadata(fields, ours.metadata().clone()));
+        let schema = Arc::new(Schema::new_with_metadata(fields, metadata.clone()));
         let partitions = rows.output_partitioning().partition_count();
         let properties = Arc::new(PlanProperties::new(
             EquivalenceProperties::new(schema),
@@ -207,7 +266,13 @@ impl LookupExec {
         ));
         let (holding, dealing) = (Mutex::new(None), Dealing::new(partitions));
         let metrics = ExecutionPlanMetricsSet::new();
-        Self { rows, held, theirs, keys, given, properties, holding, dealing, metrics }
+        Self { kind, rows, held, theirs, keys, given, metadata, properties, holding, dealing, metrics }
+    }
+
+    /// The same join of other inputs, of whose held columns these are given on.
+    fn with(&self, rows: Arc<dyn ExecutionPlan>, held: Source, given: Vec<usize>) -> Self {
+        let (theirs, keys, metadata) = (Arc::clone(&self.theirs), self.keys.clone(), self.metadata.clone());
+        Self::new(self.kind, rows, held, theirs, keys, given, metadata)
     }
 
     /// Begins to read the held side, for all partitions of the rows together.
@@ -270,10 +335,15 @@ impl Way {
     ) -> impl Stream<Item = Result<RecordBatch>> {
         rows.map(move |batch| {
             let _timer = self.metrics.elapsed_compute().timer();
-            let found = side.beside(&batch?, &self.keys, &self.schema)?;
+            let found = match self.kind {
+                Kind::Left => side.beside(&batch?, &self.keys, &self.schema)?,
+                Kind::Semi => side.chosen(&batch?, &self.keys, true)?,
+                Kind::Anti => side.chosen(&batch?, &self.keys, false)?,
+            };
             self.metrics.record_output(found.num_rows());
             Ok(found)
         })
+        .try_filter(|batch| ready(batch.num_rows() > 0))
     }
 
     /// The same, of those parts of the rows that no other partition takes.
@@ -323,6 +393,14 @@ impl Whole {
         let options = RecordBatchOptions::new().with_row_count(Some(found.matches()));
         Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
     }
+
+    /// The rows for which something is `found`, or nothing.
+    fn chosen(&self, rows: &RecordBatch, keys: &[PhysicalExprRef], found: bool) -> Result<RecordBatch> {
+        let has = self.held.has(&evaluated(keys, rows)?, rows.num_rows())?;
+        let chosen = if found { has } else { not(&has)? };
+        // A copy of all of them would be the same again.
+        if chosen.true_count() == rows.num_rows() { Ok(rows.clone()) } else { Ok(filter_record_batch(rows, &chosen)?) }
+    }
 }
 
 impl fmt::Debug for LookupExec {
@@ -338,7 +416,12 @@ impl DisplayAs for LookupExec {
             Source::Index(index, _) => index.keys().iter().map(|at| index.schema().field(*at).name().clone()).collect(),
         };
         let on: Vec<_> = self.keys.iter().zip(theirs).map(|(row, held)| format!("({row}, {held})")).collect();
-        write!(f, "LookupExec: on=[{}]", on.join(", "))
+        let kind = match self.kind {
+            Kind::Left => "",
+            Kind::Semi => " semi,",
+            Kind::Anti => " anti,",
+        };
+        write!(f, "LookupExec:{kind} on=[{}]", on.join(", "))
     }
 }
 
@@ -383,8 +466,7 @@ impl ExecutionPlan for LookupExec {
             (Some(rows), None, Source::Index(..)) => (rows, self.held.clone()),
             _ => return Err(DataFusionError::Internal(format!("a lookup cannot have {inputs} inputs"))),
         };
-        let theirs = Arc::clone(&self.theirs);
-        Ok(Arc::new(Self::new(rows, held, theirs, self.keys.clone(), self.given.clone())))
+        Ok(Arc::new(self.with(rows, held, self.given.clone())))
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -396,13 +478,13 @@ impl ExecutionPlan for LookupExec {
         let holding = self.hold(&context)?;
         let rows = self.rows.execute(partition, Arc::clone(&context))?;
         let metrics = BaselineMetrics::new(&self.metrics, partition);
-        let keys = self.keys.clone();
+        let (kind, keys) = (self.kind, self.keys.clone());
         let schema = self.schema();
         let given_on = Arc::clone(&schema);
         let (dealing, turn) = (Arc::clone(&self.dealing), Turn::new(&self.dealing));
         let found = stream::once(async move {
             let side = holding.await.map_err(DataFusionError::Shared)?;
-            let way = Way { keys, schema, metrics };
+            let way = Way { kind, keys, schema, metrics };
             Ok::<_, DataFusionError>(match &*side {
                 Side::Whole(whole) => way.past(Arc::clone(whole), rows).boxed(),
                 Side::Parts(parts) => {
@@ -416,6 +498,46 @@ impl ExecutionPlan for LookupExec {
 
     fn metrics(&self) -> Option<MetricsSet> {
         Some(self.metrics.clone_inner())
+    }
+
+    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
+        std::iter::once(ChildStats::At(partition)).chain(self.read().map(|_| ChildStats::Skip)).collect()
+    }
+
+    /// As many rows as there are, or fewer.
+    fn statistics_from_inputs(&self, inputs: &[Arc<Statistics>], _: &StatisticsArgs) -> Result<Arc<Statistics>> {
+        let mut known = Statistics::new_unknown(&self.schema());
+        if let (Kind::Semi | Kind::Anti, Some(rows)) = (self.kind, inputs.first()) {
+            known.num_rows = rows.num_rows.to_inexact();
+        }
+        Ok(Arc::new(known))
+    }
+
+    /// A condition on rows that are only chosen among is as well asked before.
+    fn gather_filters_for_pushdown(
+        &self,
+        _: FilterPushdownPhase,
+        filters: Vec<PhysicalExprRef>,
+        _: &ConfigOptions,
+    ) -> Result<FilterDescription> {
+        let of_rows = match self.kind {
+            Kind::Left => ChildFilterDescription::all_unsupported(&filters),
+            Kind::Semi | Kind::Anti => ChildFilterDescription::from_child(&filters, &self.rows)?,
+        };
+        let all = FilterDescription::new().with_child(of_rows);
+        Ok(match self.read() {
+            Some(_) => all.with_child(ChildFilterDescription::all_unsupported(&filters)),
+            None => all,
+        })
+    }
+
+    fn handle_child_pushdown_result(
+        &self,
+        _: FilterPushdownPhase,
+        result: ChildPushdownResult,
+        _: &ConfigOptions,
+    ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
+        Ok(FilterPushdownPropagation::if_any(result))
     }
 
     /// The rows' columns cost nothing; of the held ones only those stay that are read above.
@@ -432,8 +554,7 @@ impl ExecutionPlan for LookupExec {
             return Ok(None);
         }
         let given = kept.iter().map(|at| self.given[*at]).collect();
-        let theirs = Arc::clone(&self.theirs);
-        let lookup = Self::new(Arc::clone(&self.rows), self.held.clone(), theirs, self.keys.clone(), given);
+        let lookup = self.with(Arc::clone(&self.rows), self.held.clone(), given);
         let moved = |expr: &PhysicalExprRef| {
             Arc::clone(expr).transform(|part| match part.downcast_ref::<Column>() {
                 Some(column) if column.index() >= first => {
@@ -470,8 +591,8 @@ mod tests {
     use datafusion::prelude::SessionConfig;
 
     use super::*;
-    use crate::matching::held::Place;
-    use crate::matching::hold::streaming;
+    use crate::engine::lookup::held::Place;
+    use crate::engine::lookup::rule::streaming;
 
     fn register(ctx: &SessionContext, name: &str, columns: &[(&str, ArrayRef)]) {
         let columns = columns.iter().map(|(name, column)| (*name, Arc::clone(column), true));
@@ -502,6 +623,14 @@ mod tests {
         LEFT JOIN many m ON m.word = s.word AND m.number = s.number \
         LEFT JOIN none n ON n.word = o.word";
 
+    /// Rows that are only chosen among, by keys that come several times, are NULL, or are none at all.
+    const CHOSEN: [&str; 4] = [
+        "SELECT s.* FROM source s LEFT SEMI JOIN many m ON m.word = s.word AND m.number = s.number",
+        "SELECT s.* FROM source s LEFT ANTI JOIN many m ON m.word = s.word AND m.number = s.number",
+        "SELECT s.* FROM source s LEFT ANTI JOIN none n ON n.word = s.word",
+        "SELECT count(*) FROM source s LEFT SEMI JOIN one o ON o.word = s.word",
+    ];
+
     async fn rows(state: SessionState, query: &str) -> Result<Vec<RecordBatch>> {
         let plan = state.create_logical_plan(query).await?;
         DataFrame::new(state, plan).collect().await
@@ -520,6 +649,22 @@ mod tests {
                 pretty_format_batches(&lookup).unwrap().to_string(),
                 pretty_format_batches(&plain).unwrap().to_string()
             );
+        }
+    }
+
+    #[tokio::test]
+    async fn rows_are_chosen_as_by_the_engines_own_joins() {
+        for query in CHOSEN {
+            let ctx = session(3);
+            let plain = sorted(&rows(ctx.state(), query).await.unwrap());
+            assert!(plain.len() > 4, "some are chosen: {query}");
+            for (bytes, parts) in [(1_000_000, false), (15_000, !query.contains("none"))] {
+                let limited = with_memory(bytes, 3).await;
+                let state = streaming(limited.state());
+                let plan = state.create_physical_plan(&state.create_logical_plan(query).await.unwrap()).await.unwrap();
+                let found = collect(Arc::clone(&plan), limited.task_ctx()).await.unwrap();
+                assert_eq!((in_parts(&plan), sorted(&found)), (vec![parts], plain.clone()), "{query}");
+            }
         }
     }
 
@@ -569,6 +714,13 @@ mod tests {
         limited
     }
 
+    fn sorted(batches: &[RecordBatch]) -> Vec<String> {
+        let text = pretty_format_batches(batches).unwrap().to_string();
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort_unstable();
+        lines
+    }
+
     /// Of the lookups of a plan that has run: whether the other side was in parts.
     fn in_parts(plan: &Arc<dyn ExecutionPlan>) -> Vec<bool> {
         let mut found = Vec::new();
@@ -586,12 +738,6 @@ mod tests {
     #[tokio::test]
     async fn what_does_not_fit_into_memory_is_looked_at_in_parts_and_the_answer_is_the_same() {
         for partitions in [1, 3] {
-            let sorted = |batches: &[RecordBatch]| {
-                let text = pretty_format_batches(batches).unwrap().to_string();
-                let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-                lines.sort_unstable();
-                lines
-            };
             let plain = sorted(&rows(session(partitions).state(), QUERY).await.unwrap());
             // of the table without rows there is nothing to part
             for (bytes, expected) in [(1_000_000, [false, false, false]), (20_000, [false, true, true])] {

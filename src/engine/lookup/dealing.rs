@@ -21,11 +21,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
 use tokio::sync::watch;
 
-use crate::matching::dealt::Dealer;
-use crate::matching::dealt::Dealt;
-use crate::matching::dealt::PARTS;
-use crate::matching::held::evaluated;
-use crate::matching::key_hash::hashes;
+use crate::engine::lookup::dealt::Dealer;
+use crate::engine::lookup::dealt::Dealt;
+use crate::engine::lookup::dealt::PARTS;
+use crate::engine::lookup::held::evaluated;
+use crate::engine::lookup::key_hash::hashes;
 
 /// The rows of all partitions, or why there are none.
 type Outcome = std::result::Result<Arc<Dealt>, Arc<DataFusionError>>;

@@ -160,7 +160,7 @@ mod tests {
     use datafusion::arrow::datatypes::Int64Type;
 
     use super::*;
-    use crate::matching::key_hash::hashes;
+    use crate::engine::lookup::key_hash::hashes;
 
     #[test]
     fn every_row_is_in_one_part_and_equal_keys_are_in_the_same() {

@@ -3,7 +3,7 @@
 //! They stay in the batches in which they were read: put together as one they would be held twice for a while, and memory
 //! touched for the first time is dear. A table leads from a key's hash to the record; keys decide.
 //!
-//! Records that take more than most of what memory there is are [dealt out](crate::matching::dealt) instead, and held part
+//! Records that take more than most of what memory there is are [dealt out](crate::engine::lookup::dealt) instead, and held part
 //! by part.
 
 use std::fmt;
@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::Array;
 use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::array::BooleanArray;
 use datafusion::arrow::array::DynComparator;
 use datafusion::arrow::array::Int64Array;
 use datafusion::arrow::array::RecordBatch;
@@ -40,10 +41,10 @@ use futures::TryStreamExt;
 use futures::stream;
 use futures::stream::BoxStream;
 
-use crate::matching::dealt::Dealer;
-use crate::matching::dealt::Dealt;
-use crate::matching::dealt::PARTS;
-use crate::matching::key_hash::hashes;
+use crate::engine::lookup::dealt::Dealer;
+use crate::engine::lookup::dealt::Dealt;
+use crate::engine::lookup::dealt::PARTS;
+use crate::engine::lookup::key_hash::hashes;
 
 /// Records to be found by key.
 #[derive(Debug, Clone)]
@@ -205,14 +206,14 @@ impl Reading {
         Self { batches: Vec::new(), keys: Vec::new(), records: 0, memory }
     }
 
-    /// Whether so much more may be held, which is taken then. A quarter of the memory is left to those who hold parts.
+    /// Whether so much more may be held, which is taken then. A quarter of the memory is left to those who hold parts, and to
+    /// sorts and aggregations beside them.
     fn has_room_for(&self, bytes: usize, context: &TaskContext) -> bool {
         let pool = context.memory_pool();
-        self.memory.try_grow(bytes).is_ok()
-            && match pool.memory_limit() {
-                MemoryLimit::Finite(limit) => pool.reserved() <= limit / 4 * 3,
-                _ => true,
-            }
+        match pool.memory_limit() {
+            MemoryLimit::Finite(limit) if pool.reserved() + bytes > limit / 4 * 3 => false,
+            _ => self.memory.try_grow(bytes).is_ok(),
+        }
     }
 
     fn add(&mut self, keys: Vec<ArrayRef>, batch: RecordBatch) {
@@ -264,11 +265,21 @@ impl Held {
         each.collect()
     }
 
-    /// Finds the records with these keys.
-    pub(super) fn find(&self, keys: &[ArrayRef], rows: usize) -> Result<Found> {
+    /// For each of these keys the first record that has it.
+    fn first(&self, keys: &[ArrayRef], rows: usize) -> Result<Vec<Option<Place>>> {
         let numbers = hashes(keys, rows)?;
         let equal = self.keys.iter().map(|held| equality(keys, held)).collect::<Result<Vec<_>>>()?;
-        let found = self.table.find(&numbers, |row, place| equal[place.batch()](row, place.row()));
+        Ok(self.table.find(&numbers, |row, place| equal[place.batch()](row, place.row())))
+    }
+
+    /// Which of these keys some record has.
+    pub(super) fn has(&self, keys: &[ArrayRef], rows: usize) -> Result<BooleanArray> {
+        Ok(self.first(keys, rows)?.iter().map(|place| Some(place.is_some())).collect())
+    }
+
+    /// Finds the records with these keys.
+    pub(super) fn find(&self, keys: &[ArrayRef], rows: usize) -> Result<Found> {
+        let found = self.first(keys, rows)?;
         let (rows_of, found) = match self.table.all(&found) {
             None => (None, found),
             Some((rows_of, found)) => (Some(rows_of), found),

@@ -2,7 +2,7 @@
 //!
 //! The statement leads its rows past a mirror up to three times: to see which keys several records share, with the rows
 //! that share a key, and with all rows. Each time the engine would read the mirror, and make its hash table, anew. So
-//! they are made once. Which keys come again is then known without looking, and a [`LookupExec`](crate::matching::lookup)
+//! they are made once. Which keys come again is then known without looking, and a [`LookupExec`](crate::engine::lookup)
 //! whose other side is such a table takes it as it is. To everyone else it is a table in memory.
 
 use std::fmt;
@@ -40,11 +40,11 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 
-use crate::matching::held::Records;
+use crate::engine::lookup::held::Records;
 
 /// The table.
 #[derive(Debug, Clone)]
-pub(super) struct Index {
+pub(crate) struct Index {
     schema: SchemaRef,
     /// The columns of the key.
     keys: Vec<usize>,
@@ -55,7 +55,7 @@ pub(super) struct Index {
 
 impl Index {
     /// Runs `plan`, whose rows are to be found by the columns named in `keys`.
-    pub(super) async fn of(plan: Arc<dyn ExecutionPlan>, keys: &[String], context: Arc<TaskContext>) -> Result<Self> {
+    pub(crate) async fn of(plan: Arc<dyn ExecutionPlan>, keys: &[String], context: Arc<TaskContext>) -> Result<Self> {
         let schema = plan.schema();
         let stream = execute_stream(plan, Arc::clone(&context))?;
         let keys = keys.iter().map(|key| Ok(schema.index_of(key)?)).collect::<Result<Vec<_>>>()?;
@@ -66,7 +66,7 @@ impl Index {
         Ok(Self { schema, keys, records, repeated })
     }
 
-    pub(super) fn schema(&self) -> &SchemaRef {
+    pub(crate) fn schema(&self) -> &SchemaRef {
         &self.schema
     }
 
@@ -79,12 +79,12 @@ impl Index {
         &self.keys
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
     /// The numbers of the keys that several records have.
-    pub(super) fn repeated(&self) -> &Int64Array {
+    pub(crate) fn repeated(&self) -> &Int64Array {
         &self.repeated
     }
 
@@ -212,11 +212,13 @@ mod tests {
     use datafusion::execution::SessionState;
     use datafusion::execution::context::SessionContext;
     use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+    use datafusion::logical_expr::ScalarUDF;
     use datafusion::physical_plan::displayable;
     use datafusion::prelude::SessionConfig;
 
     use super::*;
-    use crate::matching::hold::streaming;
+    use crate::engine::lookup::key_hash::KeyHash;
+    use crate::engine::lookup::rule::streaming;
 
     /// Rows and records with words, of which some are NULL.
     async fn session() -> SessionContext {
@@ -277,7 +279,7 @@ mod tests {
         let ctx = session().await;
         let twice = "SELECT word, gsid FROM mirror UNION ALL SELECT word, gsid FROM mirror WHERE gsid % 3 = 0";
         let found = index(&ctx, twice, &["word"]).await;
-        crate::matching::register(&ctx);
+        ctx.register_udf(ScalarUDF::from(KeyHash::new()));
         let numbers =
             "SELECT DISTINCT key_hash(word) AS n FROM mirror WHERE gsid % 3 = 0 AND word IS NOT NULL ORDER BY 1";
         let numbers = ctx.sql(numbers).await.unwrap().collect().await.unwrap();
