@@ -11,6 +11,7 @@ use datafusion::arrow::array::Int64Array;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::array::StringArray;
 use datafusion::arrow::compute::cast;
+use datafusion::arrow::compute::filter_record_batch;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::datatypes::Int64Type;
 use datafusion::arrow::datatypes::Schema;
@@ -207,6 +208,18 @@ impl Decided {
         self.source_id.len()
     }
 
+    /// The rows of persons that have several, and a batch of only these: they are kept until the last row has come, and a
+    /// row keeps all of its batch in memory. `None` where there are none.
+    pub(super) fn sharing(&self, batch: &RecordBatch) -> Result<Option<(BooleanArray, Arc<Self>)>> {
+        let Some(rows) = &self.person_rows else { return Ok(None) };
+        let several: BooleanArray = rows.iter().map(|rows| Some(rows.is_some_and(|rows| rows > 1))).collect();
+        if several.true_count() == 0 {
+            return Ok(None);
+        }
+        let apart = Self::new(&filter_record_batch(batch, &several)?, &self.layout)?;
+        Ok(Some((several, Arc::new(apart))))
+    }
+
     /// What the verdict asks for; `None` for rows that are not written.
     pub(super) fn act(&self, row: usize) -> Option<Act> {
         self.acts[row].0
@@ -288,5 +301,38 @@ impl Row {
 
     pub(super) fn cells(&self, field: usize) -> &Cells {
         &self.batch.cells[field]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::job::TargetObject;
+    use crate::load::samples;
+
+    use super::*;
+
+    #[test]
+    fn rows_of_persons_that_have_several_stand_apart() {
+        let job = samples::job(TargetObject::People, &[]);
+        let rows = |rows: Vec<Option<i64>>| {
+            let ids: ArrayRef = Arc::new((0..rows.len()).map(|row| Some(format!("s{row}"))).collect::<StringArray>());
+            let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("insert"); rows.len()]));
+            let rows: ArrayRef = Arc::new(Int64Array::from(rows));
+            let columns =
+                [("source_id", ids), ("verdict", Arc::clone(&texts)), ("gsid", Arc::clone(&texts)), ("changed", texts)];
+            RecordBatch::try_from_iter(columns.into_iter().chain([("person_rows", rows)])).unwrap()
+        };
+        let decided = |batch: &RecordBatch| {
+            let layout = Arc::new(Layout::new(batch.schema_ref(), &job, &BTreeMap::new()).unwrap());
+            Decided::new(batch, &layout).unwrap()
+        };
+        let some = rows(vec![Some(1), Some(2), None, Some(3), Some(0)]);
+        let (several, apart) = decided(&some).sharing(&some).unwrap().unwrap();
+        assert_eq!(several, BooleanArray::from(vec![false, true, false, true, false]));
+        let apart: Vec<_> = (0..apart.rows()).map(|at| Row::new(&apart, at)).collect();
+        let told: Vec<_> = apart.iter().map(|row| (row.source_id(), row.person_rows(), row.act())).collect();
+        assert_eq!(told, [("s1", 2, Act::Insert), ("s3", 3, Act::Insert)]);
+        let none = rows(vec![Some(1), None]);
+        assert!(decided(&none).sharing(&none).unwrap().is_none());
     }
 }

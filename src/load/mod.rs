@@ -285,16 +285,22 @@ impl<'a> Loading<'a> {
     async fn take(&mut self, batch: &RecordBatch, layout: &Arc<Layout>) -> Result<()> {
         let decided = Arc::new(Decided::new(batch, layout)?);
         let bad = validate::check(&decided, &self.ctx.job.target.object);
+        let sharing = decided.sharing(batch)?;
         let mut next_bad = bad.iter().peekable();
+        let mut next_apart = 0..;
         self.ctx.reporter.advance(bad.len() as u64);
         for at in 0..decided.rows() {
+            let row = match &sharing {
+                Some((several, apart)) if several.value(at) => Row::new(apart, next_apart.next().unwrap_or(0)),
+                _ => Row::new(&decided, at),
+            };
             if next_bad.next_if(|(row, _)| *row == at).is_some() {
                 continue;
             }
             match decided.act(at) {
-                Some(_) if self.route.is_none() => self.wait_for_route(Row::new(&decided, at)).await?,
+                Some(_) if self.route.is_none() => self.wait_for_route(row).await?,
                 Some(_) => {
-                    if let Some(full) = self.add(Row::new(&decided, at)) {
+                    if let Some(full) = self.add(row) {
                         self.send(full).await?;
                     }
                 }

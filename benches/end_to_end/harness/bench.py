@@ -16,6 +16,7 @@ CACHE = pathlib.Path(os.environ.get("SF2GS_BENCH", pathlib.Path.home() / ".cache
 
 OURS, BY_HAND, POLARS = "sf2gs", "by hand (DuckDB)", "by hand (Polars)"
 AIRBYTE, SALESFORCE_CLI, FLOOR = "airbyte-source-salesforce", "Salesforce CLI", "floor (curl)"
+FLOOR_IN_TURN = "floor (curl, a page at a time)"
 
 
 @dataclasses.dataclass

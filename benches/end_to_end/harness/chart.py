@@ -17,6 +17,8 @@ def growth(points, target):
         time.plot(sizes, per_row, style, label=label)
         memory.plot(sizes, [point[f"{key}_peak"] / 1e6 for point in points], style, label=label)
     time.set(title="Time per contact", ylabel="microseconds", xscale="log", yscale="log", xlabel="contacts")
+    floor = [point["floor_seconds"] * 1e6 / point["contacts"] for point in points]
+    time.plot(sizes, floor, "^:", label="floor of the extract (curl)")
     memory.set(title="Peak memory", ylabel="MB", xscale="log", ylim=(0, None), xlabel="contacts")
     for axes in (time, memory):
         axes.grid(True, which="major", alpha=0.3)

@@ -3,7 +3,7 @@
 import shutil
 
 from . import compare, peers, sandboxes
-from .bench import AIRBYTE, BY_HAND, FLOOR, OURS, POLARS, SALESFORCE_CLI
+from .bench import AIRBYTE, BY_HAND, FLOOR, FLOOR_IN_TURN, OURS, POLARS, SALESFORCE_CLI
 from .floor import Pages
 from .measure import Contender
 from .projects import CONTACTS_JOB, EXTRACTED, Project
@@ -62,7 +62,7 @@ def section(bench):
     world = World(bench, contacts, "extract")
     pages = Pages(bench, world.org, COLUMNS)
     contenders = [world.ours(), world.by_hand(), world.by_hand(POLARS, "--reader", "polars")]
-    contenders.append(Contender(FLOOR, pages.fetch, pages.prepare))
+    contenders += [pages.floor(), pages.floor_in_turn()]
     figures = bench.compete("extract", contenders)
     world.agree([BY_HAND, POLARS], f"rows of {contacts:,} contacts")
     bench.sections["extract"]["rows"] = contacts
@@ -70,7 +70,8 @@ def section(bench):
     work = WORK.format(contacts, len(COLUMNS))
     ours = figures[OURS]
     bench.target(work, "download + DuckDB CSV → zstd Parquet", ours.median(), figures[BY_HAND].median(), 0.8)
-    bench.target(work, "the curl floor", ours.median(), figures[FLOOR].median(), 2.0)
+    bench.target(work, "the curl floor, 4 pages at once", ours.median(), figures[FLOOR].median(), 2.0)
+    bench.target(work, "the curl floor, a page at a time", ours.median(), figures[FLOOR_IN_TURN].median(), 2.0)
     bench.target(work, "peak memory, of 300 MB", ours.median("peak"), 300e6, 1.0)
     bench.stop(world.box)
     others(bench, contacts / ours.median())

@@ -5,6 +5,9 @@ import time
 import urllib.parse
 import urllib.request
 
+from .bench import FLOOR, FLOOR_IN_TURN
+from .measure import Contender
+
 API = "/services/data/v62.0"
 
 
@@ -48,10 +51,19 @@ class Pages:
             lines += [f'url = "{self.org["url"].rstrip("/")}{link}"', 'output = "/dev/null"']
         self.config.write_text("\n".join(lines) + "\n")
 
-    def fetch(self):
-        command = ["curl", "--silent", "--show-error", "--fail", "--parallel", "--parallel-max", "4",
-                   "--write-out", "%{size_download}\\n", "--config", self.config]
+    def fetch(self, at_once=4):
+        together = ["--parallel", "--parallel-max", str(at_once)] if at_once > 1 else []
+        command = ["curl", "--silent", "--show-error", "--fail", *together, "--write-out", "%{size_download}\\n",
+                   "--config", self.config]
         return self.bench.measured("floor-pages", command)
+
+    def floor(self):
+        """As many pages at once as sf2gs reads: the least that anybody needs on this machine."""
+        return Contender(FLOOR, self.fetch, self.prepare)
+
+    def floor_in_turn(self):
+        """One page after the other: what a script with one `curl` needs."""
+        return Contender(FLOOR_IN_TURN, lambda: self.fetch(at_once=1), self.prepare)
 
     def bytes(self):
         self.prepare()

@@ -1,8 +1,13 @@
-"""Does a row cost the same whatever their number? Extract and land, and the whole chain, at growing sizes."""
+"""Does a row cost the same whatever their number? Extract and land, and the whole chain, at growing sizes.
+
+The floor is measured beside the extract: what grows there grows for everybody.
+"""
 
 from . import sandboxes
-from .bench import OURS
+from .bench import FLOOR, OURS
+from .extract import COLUMNS
 from .extract import World as ExtractWorld
+from .floor import Pages
 from .projects import CHAIN
 from .measure import Contender
 from .whole import World as WholeWorld
@@ -14,7 +19,9 @@ def section(bench):
     points = []
     for size in sizes:
         extract = ExtractWorld(bench, size, f"growth-extract-{size}")
-        landed = bench.compete(f"growth_extract_{size}", [extract.ours()])[OURS]
+        floor = Pages(bench, extract.org, COLUMNS).floor()
+        landed = bench.compete(f"growth_extract_{size}", [extract.ours(), floor])
+        landed, floor = landed[OURS], landed[FLOOR]
         bench.stop(extract.box)
         world = WholeWorld(bench, size, accounts=max(10, size // 5), users=max(10, size // 50), name=f"growth-{size}")
 
@@ -29,6 +36,7 @@ def section(bench):
         points.append({
             "contacts": size,
             "extract_seconds": landed.median(), "extract_peak": landed.median("peak"),
+            "floor_seconds": floor.median(),
             "chain_seconds": chain.median(), "chain_peak": chain.median("peak"),
         })
     bench.sections["growth"] = {"points": points}
@@ -39,6 +47,8 @@ def section(bench):
 def flat(bench, points):
     """Time per row from 100,000 contacts on, as far from the least as the largest is; memory against the limit set."""
     large = [point for point in points if point["contacts"] >= 100_000] or points[-1:]
+    costs = [point["floor_seconds"] / point["contacts"] for point in large]
+    bench.say(f"  time per row of the floor, largest ÷ least: {max(costs) / min(costs):.2f}")
     for what, label in (("extract", "extract + land"), ("chain", "the chain")):
         costs = [point[f"{what}_seconds"] / point["contacts"] for point in large]
         bench.target("growth", f"time per row of {label}, largest ÷ least", max(costs), min(costs), 1.2)
