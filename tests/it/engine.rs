@@ -110,7 +110,7 @@ async fn a_table_with_more_changes_than_memory_is_read_and_compacted() {
     shore.land(Mode::Merge, 2, &changed.collect::<Vec<_>>()).await.unwrap();
     let spill = tempfile::tempdir().unwrap();
     let settings = EngineSettings {
-        memory_limit_bytes: 12 << 20,
+        memory_limit_bytes: 16 << 20,
         threads: Some(2),
         spill_dir: Some(spill.path().to_owned()),
         spill_limit_bytes: 1 << 30,
@@ -120,9 +120,12 @@ async fn a_table_with_more_changes_than_memory_is_read_and_compacted() {
         let table = shore.lake.snapshot(&account()).await.unwrap().unwrap().current().unwrap();
         session.register_table("t", table).unwrap();
         let sql = r#"select count(*), sum("Some.Value"), min("Id"), max("Id") from t"#;
-        let told = answer(session, sql).await;
+        // gone, changed, and long as it was in the base: what a join looks for is asked of the files before the changes are
+        let few = [100, 50, 75_000, 119_999].map(|number| format!("('{}')", id(number))).join(", ");
+        let few = format!(r#"select "Id", "Some.Value" from t join (values {few}) v(id) on "Id" = v.id order by 1"#);
+        let told = (answer(session, sql).await.unwrap(), answer(session, &few).await.unwrap());
         session.deregister_table("t").unwrap();
-        told.unwrap()
+        told
     };
     for (sequence, from) in [(3, 60_000), (4, 90_000)] {
         let whole = told(&shore.session()).await;
@@ -131,7 +134,7 @@ async fn a_table_with_more_changes_than_memory_is_read_and_compacted() {
         shore.land(Mode::Merge, sequence, &changed).await.unwrap();
     }
     let whole = told(&shore.session()).await;
-    assert!(whole.contains("149400"), "150,000, of which 600 are gone: {whole}");
+    assert!(whole.0.contains("149400"), "150,000, of which 600 are gone: {}", whole.0);
     assert_eq!(told(&engine.session()).await, whole);
     shore.lake.fold_changes(&engine.session(), &account()).await.unwrap().expect("three become one");
     assert_eq!(told(&engine.session()).await, whole);
